@@ -1,0 +1,109 @@
+# Every target sets up what it needs; a second run sets nothing up again.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ECOSYSTEM_RELEASE := learned_optimization==0.0.1
+
+VENV := .venv
+LOWEST_VENV := .venv-lowest
+RUN := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+LOCK := requirements.lock
+LOWEST_LOCK := requirements-lowest.lock
+
+# Trust the certificates that this machine trusts; leave alone an environment that happens to be
+# active.
+export UV_SYSTEM_CERTS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport VIRTUAL_ENV PYTHONHOME
+# TensorFlow only reads data here; its start-up messages tell nothing.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export TF_ENABLE_ONEDNN_OPTS ?= 0
+
+# ---------------------------------------------------------------------------------------- set-up
+# $(call pinned,NAME): NAME==VERSION as the lock has it.
+pinned = $(shell sed -n 's/^\($(1)==[^ ;]*\).*/\1/p' $(LOCK))
+# $(call install,VENV,LOCK): exactly what LOCK lists, then the project, editable.
+define install
+	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --require-hashes -r $(2)
+	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation -e .
+	@touch $(1)/installed
+endef
+
+.PHONY: help
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup: $(VENV)/installed  ## a virtual environment in .venv, exactly as requirements.lock says
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "Python 3.11 to 3.13 is needed; say make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --no-deps $(call pinned,uv)
+
+$(VENV)/installed: setup.py pyproject.toml $(LOCK) | $(UV)
+	$(call install,$(VENV),$(LOCK))
+
+$(LOWEST_VENV)/installed: setup.py pyproject.toml $(LOWEST_LOCK) | $(UV)
+	$(PYTHON) -m venv $(LOWEST_VENV)
+	$(call install,$(LOWEST_VENV),$(LOWEST_LOCK))
+
+# ------------------------------------------------------------------------------------------ demo
+DEMO_CONFIG ?= digits_unf.gin
+DEMO_DIR ?= runs/demo
+DEMO_STEPS ?= 300
+DEMO_HORIZON ?= 500
+
+.PHONY: demo
+demo: setup  ## meta-train a small optimizer on real images, then compare it with Adam and SGDM
+	$(RUN) -m unf_lopt.train --config_file=$(DEMO_CONFIG) --train_log_dir=$(DEMO_DIR) \
+	  --gin_bindings='OUTER_STEPS=$(DEMO_STEPS)' --gin_bindings='HORIZON=$(DEMO_HORIZON)'
+	$(RUN) -m unf_lopt.evaluate --train_log_dir=$(DEMO_DIR)
+
+# ----------------------------------------------------------------------------------------- tests
+PYTEST_ARGS ?=
+PYTEST = python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test test-slow test-lowest test-main lint
+test: lint  ## lint, and every test that is not marked slow
+	$(VENV)/bin/$(PYTEST) -m 'not slow'
+
+test-slow: setup  ## the tests marked slow
+	$(VENV)/bin/$(PYTEST) -m slow
+
+test-lowest: $(LOWEST_VENV)/installed  ## the suite with the lowest versions that setup.py allows
+	$(LOWEST_VENV)/bin/$(PYTEST) -m 'not slow'
+
+test-main: setup  ## the suite with GitHub main of the ecosystem: LEARNED_OPTIMIZATION=/its/checkout
+	@test -d '$(LEARNED_OPTIMIZATION)/learned_optimization' || { \
+	  echo "No checkout of it in '$(LEARNED_OPTIMIZATION)'; set LEARNED_OPTIMIZATION." >&2; exit 2; }
+	PYTHONPATH='$(abspath $(LEARNED_OPTIMIZATION))' $(VENV)/bin/$(PYTEST) -m 'not slow'
+
+lint: setup  ## ruff: rules and format
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+# ----------------------------------------------------------------------------------------- locks
+# A lock is made from setup.py and keeps the versions it has where it can;
+# `make lock UPGRADE=--upgrade` takes the newest. The ecosystem's release comes without its own
+# pins (see pyproject.toml).
+UPGRADE ?=
+COMPILE = echo '$(ECOSYSTEM_RELEASE)' | UV_CUSTOM_COMPILE_COMMAND='make $@' $(UV) pip compile \
+  --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes setup.py -
+
+.PHONY: lock lowest-lock
+lock: | $(UV)  ## requirements.lock from setup.py (UPGRADE=--upgrade: the newest versions)
+	$(COMPILE) --extra dev $(UPGRADE) -o $(LOCK)
+
+lowest-lock: | $(UV)  ## requirements-lowest.lock: the lower bounds of setup.py
+	$(COMPILE) --extra test --upgrade --resolution lowest-direct -o $(LOWEST_LOCK)
+
+# -------------------------------------------------------------------------------------- clearing
+.PHONY: clean
+clean:  ## remove the virtual environments, caches and builds (never runs/)
+	rm -rf $(VENV) $(LOWEST_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find benchmarks tasks tests unf_lopt -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Inner problems as tasks of the ecosystem, and their data."""

@@ -1,0 +1,154 @@
+"""Batches whose order is a function of a seed, so that a run can be resumed bit for bit.
+
+The ecosystem's readers shuffle with a global generator and keep their place to themselves. A
+reader here has a `position`: the number of batches drawn so far. Batch number k depends on
+(seed, split, k) and on nothing else, so a checkpoint needs one integer a split.
+"""
+
+import operator
+import threading
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+
+from unf_lopt import ecosystem
+from unf_lopt.ecosystem import SPLITS
+
+Batch = dict[str, np.ndarray]
+
+
+class BatchReader:
+    """An endless, thread-safe iterator over batches of arrays held in memory.
+
+    With n examples and batches of b, an epoch is n // b batches. Epoch e takes them from a
+    permutation of the examples that a generator of its own draws, seeded by (seed, split, e):
+    no example comes twice in an epoch, and the n % b last of the permutation wait for another.
+
+    Args:
+      arrays: named arrays with the examples on their first axis, [n, ...].
+      batch_size: examples a batch.
+      seed: seed of the order, at least 0.
+      split: one of `SPLITS`; different splits are shuffled independently.
+
+    Raises:
+      ValueError: the arrays have different lengths, the batch does not fit, the split is
+        unknown or the seed is negative.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        split: str = "train",
+    ):
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(
+                f"BatchReader(arrays=...): all arrays need the same number of examples on their "
+                f"first axis, and at least one array is needed; got {lengths}."
+            )
+        if split not in SPLITS:
+            raise ValueError(f"BatchReader(split={split!r}): the splits are {', '.join(SPLITS)}.")
+        self._arrays = dict(arrays)
+        self._examples = next(iter(lengths.values()))
+        self._batch_size = operator.index(batch_size)
+        if not 1 <= self._batch_size <= self._examples:
+            raise ValueError(
+                f"BatchReader(batch_size={batch_size}): the split {split!r} has "
+                f"{self._examples} examples, and a batch holds none twice; choose a batch size "
+                f"from 1 to {self._examples}."
+            )
+        self._seed = _natural(seed, "BatchReader(seed={})")
+        self._split = split
+        self._order = (-1, np.empty(0, np.intp))
+        self._position = 0
+        self._lock = threading.Lock()
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches that the examples make."""
+        return self._examples // self._batch_size
+
+    @property
+    def position(self) -> int:
+        """Number of batches drawn so far, and of the batch that comes next."""
+        return self._position
+
+    @position.setter
+    def position(self, value: int) -> None:
+        value = _natural(value, "BatchReader.position = {}")
+        with self._lock:
+            self._position = value
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number` of the endless sequence, without moving `position`."""
+        epoch, place = divmod(number, self.batches_per_epoch)
+        start = place * self._batch_size
+        rows = self._epoch_order(epoch)[start : start + self._batch_size]
+        return {name: array.take(rows, axis=0) for name, array in self._arrays.items()}
+
+    def with_seed(self, seed: int) -> "BatchReader":
+        """A reader of the same arrays and split at position 0, in the order of `seed`."""
+        return BatchReader(self._arrays, self._batch_size, seed=seed, split=self._split)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        with self._lock:
+            number = self._position
+            self._position = number + 1
+        return self.batch(number)
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        # The last epoch's order is kept as one tuple: threads in different epochs may replace
+        # it under each other, but never read half of it.
+        cached_epoch, order = self._order
+        if cached_epoch != epoch:
+            entropy = np.random.SeedSequence(
+                self._seed, spawn_key=(SPLITS.index(self._split), epoch)
+            )
+            order = np.random.Generator(np.random.PCG64(entropy)).permutation(self._examples)
+            self._order = (epoch, order)
+        return order
+
+
+def array_datasets(
+    splits: Mapping[str, Mapping[str, np.ndarray]],
+    batch_size: int,
+    *,
+    num_classes: int,
+    seed: int = 0,
+) -> "ecosystem.Datasets":
+    """The ecosystem's four-split container over arrays held in memory, with positioned readers.
+
+    Args:
+      splits: for each of `SPLITS` its named arrays, [n, ...].
+      batch_size: examples a batch, at most the size of the smallest split.
+      num_classes: number of classes, where the ecosystem's tasks look for it.
+      seed: seed of the order.
+
+    Returns:
+      A `Datasets` of its own readers, all at position 0, with `abstract_batch` set.
+    """
+    readers = {
+        split: BatchReader(splits[split], batch_size, seed=seed, split=split) for split in SPLITS
+    }
+    shapes = {
+        name: jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), array.dtype)
+        for name, array in splits["train"].items()
+    }
+    return ecosystem.Datasets(
+        **readers, extra_info={"num_classes": num_classes}, abstract_batch=shapes
+    )
+
+
+def _natural(value: int, call: str) -> int:
+    """`value` as an int of at least 0, or an error that shows the call."""
+    number = operator.index(value)
+    if number < 0:
+        raise ValueError(f"{call.format(value)}: must be an integer of at least 0.")
+    return number

@@ -1,0 +1,18 @@
+"""What holds for every test."""
+
+import os
+
+from hypothesis import settings
+
+# TensorFlow only reads data here; its start-up messages tell nothing.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# The suite compiles many small programs and runs each a few times: compiling is what takes time.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
+# The first example of a shape compiles, so a deadline would measure XLA. A run on a machine that
+# nobody watches must fail or pass the same way twice.
+settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("default")

@@ -1,0 +1,165 @@
+"""The spec: what it refuses, what it does to trees, and what survives a round trip."""
+
+import pickle
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import mlp_spec, specs
+from unf_lopt import PermutationSpec, SpecError, SymmetryError, assert_equivariant
+from unf_lopt.symmetry import random_features
+
+PARAMS = {"linear": {"w": jnp.zeros((5, 3)), "b": jnp.zeros(3)}, "scale": jnp.zeros(())}
+NAMES = {"linear": {"w": ("pixels", "hidden"), "b": ("hidden",)}, "scale": ()}
+
+
+def test_from_names():
+    spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
+    assert spec.groups == {"hidden": 3}
+    assert spec.spaces == {"hidden": 3, "pixels": 5}
+    assert spec.paths == ("linear/b", "linear/w", "scale")
+    assert spec.shapes == ((3,), (5, 3), ())
+
+
+def test_shapes_are_enough():
+    shapes = jax.eval_shape(lambda: PARAMS)
+    assert PermutationSpec.from_names(NAMES, shapes) == PermutationSpec.from_names(NAMES, PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("names", "fixed", "message"),
+    [
+        (
+            {**NAMES, "linear": {"w": ("pixels", "hidden"), "b": ("pixels",)}},
+            (),
+            r"'pixels' has size",
+        ),
+        (
+            {**NAMES, "linear": {"w": ("pixels",), "b": ("hidden",)}},
+            (),
+            r"'linear/w'.*2 axes.*1 names",
+        ),
+        ({**NAMES, "linear": {"w": ("pixels", "hidden")}}, (), r"only in params: \['linear/b'\]"),
+        ({**NAMES, "extra": ("x",)}, (), r"only in the spec: \['extra'\]"),
+        ({**NAMES, "linear": {"w": ("pixels", 1), "b": ("hidden",)}}, (), r"linear/w"),
+        (NAMES, {"classes"}, r"no axis lies in \['classes'\].*hidden"),
+        (NAMES, "pixels", r"collection of names"),
+    ],
+)
+def test_contradictions_are_errors_that_name_the_parameter(names, fixed, message):
+    with pytest.raises(SpecError, match=message):
+        PermutationSpec.from_names(names, PARAMS, fixed=fixed)
+
+
+def test_conflicting_sizes_name_both_places():
+    names = {"linear": {"w": ("hidden", "hidden"), "b": ("hidden",)}, "scale": ()}
+    with pytest.raises(SpecError, match=r"size 3 at 'linear/b' axis 0 but 5 at 'linear/w' axis 0"):
+        PermutationSpec.from_names(names, PARAMS)
+
+
+def test_nothing_to_permute():
+    with pytest.raises(SpecError, match="no leaves"):
+        PermutationSpec.from_names({}, {})
+    with pytest.raises(SpecError, match="'w' has shape \\(0, 3\\)"):
+        PermutationSpec.from_names({"w": ("a", "b")}, {"w": jnp.zeros((0, 3))})
+
+
+@given(specs(), st.integers(0, 99))
+def test_permute_is_a_group_action(spec, seed):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    tree = random_features(spec, keys[0], 2)
+    first, second = spec.sample(keys[1]), spec.sample(keys[2])
+    one_by_one = spec.permute(spec.permute(tree, first), second)
+    composed = {name: first[name][second[name]] for name in spec.groups}
+    at_once = spec.permute(tree, composed)
+    inverse = {name: jnp.argsort(index) for name, index in first.items()}
+    back = spec.permute(spec.permute(tree, first), inverse)
+    for path in spec.paths:
+        np.testing.assert_array_equal(one_by_one[path], at_once[path])
+        np.testing.assert_array_equal(back[path], tree[path])
+
+
+def test_permuted_entries_come_from_the_index():
+    spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
+    tree = {"linear": {"w": jnp.arange(15.0).reshape(5, 3), "b": jnp.arange(3.0)}, "scale": 1.0}
+    permuted = spec.permute(tree, {"hidden": jnp.array([2, 0, 1])})
+    np.testing.assert_array_equal(permuted["linear"]["b"], [2, 0, 1])
+    np.testing.assert_array_equal(permuted["linear"]["w"][0], [2, 0, 1])
+
+
+def test_permute_refuses_what_does_not_fit():
+    spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
+    with pytest.raises(SpecError, match="'pixels' is not a group.*hidden"):
+        spec.permute(PARAMS, {"pixels": jnp.arange(5)})
+    with pytest.raises(SpecError, match=r"shape \(4,\).*size 3"):
+        spec.permute(PARAMS, {"hidden": jnp.arange(4)})
+    with pytest.raises(SpecError, match=r"'linear/b' has shape \(4,\)"):
+        spec.permute({**PARAMS, "linear": {"w": jnp.zeros((5, 3)), "b": jnp.zeros(4)}}, {})
+
+
+@given(specs())
+def test_round_trips(spec):
+    assert PermutationSpec.from_json(spec.to_json()) == spec
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert hash(PermutationSpec.from_json(spec.to_json())) == hash(spec)
+    assert jax.tree.leaves(spec) == []
+    assert not spec.difference(spec)
+
+
+def test_is_a_static_argument_of_jit():
+    traces = []
+
+    @jax.jit
+    def count(spec, x):
+        traces.append(spec)
+        return x + len(spec.groups)
+
+    assert count(mlp_spec((4, 3, 2)), 0) == count(mlp_spec((4, 3, 2)), 0) == 1
+    assert len(traces) == 1
+    assert count(mlp_spec((4, 3, 3, 2)), 0) == 2
+
+
+def test_trees_of_any_container_keep_their_kind():
+    spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
+    frozen = hk.data_structures.to_haiku_dict(PARAMS["linear"])
+    tree = {"linear": frozen, "scale": PARAMS["scale"]}
+    permuted = spec.permute(tree, {"hidden": jnp.arange(3)})
+    assert jax.tree.structure(permuted) == jax.tree.structure(tree)
+
+
+def test_print_is_a_table():
+    spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
+    assert str(spec).splitlines() == [
+        "parameter  shape   axes",
+        "linear/b   3       hidden",
+        "linear/w   5×3     [pixels], hidden",
+        "scale      scalar",
+        "groups: hidden (3)",
+    ]
+
+
+def test_difference_names_what_differs():
+    wide, narrow = mlp_spec((4, 3, 2)), mlp_spec((4, 5, 2))
+    assert wide.difference(narrow) == "size of 'space_1': 3 against 5"
+    freer = mlp_spec((4, 3, 2), fixed=())
+    assert "fixed" in wide.difference(freer)
+
+
+def test_assert_equivariant_tells_law_breakers():
+    spec = mlp_spec((4, 3, 2))
+    assert_equivariant(lambda tree: jax.tree.map(jnp.sin, tree), spec, jax.random.key(0))
+
+    def reverses(tree):
+        return {**tree, "linear_0/b": tree["linear_0/b"][::-1]}
+
+    with pytest.raises(SymmetryError, match="'linear_0/b'"):
+        assert_equivariant(reverses, spec, jax.random.key(0))
+    with pytest.raises(SymmetryError, match="nan"):
+        assert_equivariant(
+            lambda tree: jax.tree.map(lambda x: x * jnp.nan, tree), spec, jax.random.key(0)
+        )

@@ -1,0 +1,187 @@
+"""The positioned reader: its order is a function of (seed, split, number) and of nothing else."""
+
+import concurrent.futures
+import sys
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unf_lopt import ecosystem
+from unf_lopt.tasks import data
+
+
+def rows_reader(examples=1000, batch_size=7, **kwargs):
+    """A reader whose batches say which rows they hold."""
+    return data.BatchReader({"row": np.arange(examples)}, batch_size, **kwargs)
+
+
+def rows(batches):
+    return [tuple(batch["row"]) for batch in batches]
+
+
+def toy_datasets(seed=0):
+    splits = {
+        split: {"image": np.full((20, 2, 2, 1), number, np.float32), "label": np.arange(20)}
+        for number, split in enumerate(data.SPLITS)
+    }
+    return data.array_datasets(splits, batch_size=3, num_classes=20, seed=seed)
+
+
+@given(
+    examples=st.integers(1, 60),
+    batch_size=st.integers(1, 60),
+    seed=st.integers(0, 2**70),
+    split=st.sampled_from(data.SPLITS),
+    epoch=st.integers(0, 5),
+)
+def test_an_epoch_holds_no_example_twice_and_whole_batches_only(
+    examples, batch_size, seed, split, epoch
+):
+    batch_size = min(batch_size, examples)
+    reader = rows_reader(examples, batch_size, seed=seed, split=split)
+    first = epoch * reader.batches_per_epoch
+    drawn = [reader.batch(first + place)["row"] for place in range(reader.batches_per_epoch)]
+    assert {batch.size for batch in drawn} == {batch_size}
+    assert np.unique(drawn).size == np.size(drawn) > examples - batch_size
+
+
+@given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=8), seed=st.integers(0, 9))
+def test_a_batch_depends_on_seed_split_and_number_only(numbers, seed):
+    used = rows_reader(seed=seed)
+    in_one_reader = rows(used.batch(number) for number in numbers)
+    in_new_readers = rows(rows_reader(seed=seed).batch(number) for number in numbers)
+    assert in_one_reader == in_new_readers
+
+
+def test_seeds_splits_and_epochs_have_orders_of_their_own():
+    readers = [rows_reader(seed=seed, split=split) for seed in (0, 1) for split in data.SPLITS]
+    per_epoch = readers[0].batches_per_epoch
+    drawn = rows(reader.batch(epoch * per_epoch) for reader in readers for epoch in range(3))
+    assert len(set(drawn)) == len(drawn) == 24
+
+
+def test_iteration_is_the_sequence_of_batches_and_counts_them():
+    reader = rows_reader()
+    per_epoch = reader.batches_per_epoch
+    drawn = rows(next(reader) for _ in range(2 * per_epoch + 3))
+    assert drawn == rows(reader.batch(number) for number in range(len(drawn)))
+    assert reader.position == len(drawn)
+
+
+def test_arrays_stay_aligned_and_batches_are_copies():
+    images = np.random.default_rng(0).normal(size=(50, 2, 2)).astype(np.float32)
+    before = images.copy()
+    reader = data.BatchReader({"image": images, "row": np.arange(50)}, 8)
+    batch = next(reader)
+    np.testing.assert_array_equal(batch["image"], before[batch["row"]])
+    batch["image"][:] = 0
+    np.testing.assert_array_equal(images, before)
+
+
+def test_a_reader_set_to_a_position_goes_on_as_if_it_had_never_stopped():
+    uninterrupted, killed, resumed = rows_reader(), rows_reader(), rows_reader()
+    expected = rows(next(uninterrupted) for _ in range(400))
+    for _ in range(171):
+        next(killed)
+    resumed.position = killed.position
+    assert rows(next(resumed) for _ in range(400 - 171)) == expected[171:]
+
+
+def test_threads_draw_every_batch_exactly_once():
+    reader = rows_reader()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads interrupt each other within a draw
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(lambda: [next(reader) for _ in range(250)]) for _ in range(8)]
+            drawn = rows(batch for job in jobs for batch in job.result())
+    finally:
+        sys.setswitchinterval(interval)
+    assert reader.position == 2000
+    assert sorted(drawn) == sorted(rows(reader.batch(number) for number in range(2000)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rows_reader(10, 11), r"'train' has 10 examples.*from 1 to 10"),
+        (lambda: rows_reader(10, 0), r"batch_size=0"),
+        (lambda: rows_reader(seed=-1), r"BatchReader\(seed=-1\)"),
+        (lambda: rows_reader(split="valid"), r"'valid'.*train, inner_valid, outer_valid, test"),
+        (lambda: data.BatchReader({}, 1), r"at least one array"),
+        (lambda: data.BatchReader({"a": np.ones(3), "b": np.ones(4)}, 1), r"'a': 3, 'b': 4"),
+        (lambda: setattr(rows_reader(), "position", -1), r"position = -1"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def draw(family, steps):
+    """Batches as the ecosystem's outer training draws them."""
+    get_batches = ecosystem.load("training").get_batches
+    return get_batches(family, (steps, 4), split="train", numpy=True)
+
+
+def family_on(datasets):
+    task = ecosystem.QuadraticTask()
+    task.datasets = datasets
+    return ecosystem.single_task_to_family(task)
+
+
+def test_vectorized_draws_resume_from_saved_positions():
+    uninterrupted, killed, resumed = (family_on(toy_datasets()) for _ in range(3))
+    expected = draw(uninterrupted, 5)
+    draw(killed, 2)
+    next(killed.datasets.test)
+    saved = data.positions(killed.datasets)
+    assert saved == {"train": 8, "inner_valid": 0, "outer_valid": 0, "test": 1}
+    data.set_positions(resumed.datasets, saved)
+    rest = draw(resumed, 3)
+    assert rest["image"].shape == (3, 4, 3, 2, 2, 1)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[2:]), rest, expected)
+
+
+def test_the_abstract_batch_describes_the_batches():
+    datasets = toy_datasets()
+    for split in data.SPLITS:
+        found = jax.tree.map(lambda x: (x.shape, x.dtype), next(datasets.split(split)))
+        assert found == jax.tree.map(lambda x: (x.shape, x.dtype), datasets.abstract_batch)
+
+
+def test_fresh_data_leave_the_original_alone():
+    family = family_on(toy_datasets())
+    draw(family, 2)
+    before = data.positions(family.datasets)
+    twin = data.with_fresh_data(family, seed=1)
+    assert set(data.positions(twin.datasets).values()) == {0}
+    drawn = draw(twin, 3)
+    assert data.positions(family.datasets) == before
+    assert data.positions(twin.datasets)["train"] == 12
+    np.testing.assert_array_equal(drawn["label"], draw(family_on(toy_datasets(1)), 3)["label"])
+    assert not np.array_equal(drawn["label"], draw(family_on(toy_datasets(0)), 3)["label"])
+
+
+def test_a_task_without_data_has_nothing_to_position():
+    task = ecosystem.QuadraticTask()
+    assert data.positions(task.datasets) == {}
+    data.set_positions(task.datasets, {})
+    assert data.with_fresh_data(task, seed=1).datasets is None
+
+
+def test_the_ecosystems_own_readers_cannot_be_positioned():
+    own = ecosystem.Datasets(*(ecosystem.ThreadSafeIterator(iter(())) for _ in data.SPLITS))
+    assert data.positions(own) is None
+    with pytest.raises(ValueError, match="cannot be positioned"):
+        data.set_positions(own, dict.fromkeys(data.SPLITS, 0))
+    with pytest.raises(ValueError, match="cannot be started anew"):
+        data.fresh_datasets(own, seed=1)
+
+
+def test_positions_of_other_data_are_refused():
+    with pytest.raises(ValueError, match="saved for other data"):
+        data.set_positions(toy_datasets(), {"train": 3})

@@ -1,0 +1,247 @@
+"""The package as users get it, and the locks that say what it is tested with."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import unf_lopt
+
+ROOT = pathlib.Path(__file__).parents[1]
+LOCK = ROOT / "requirements.lock"
+LOWEST_LOCK = ROOT / "requirements-lowest.lock"
+
+# What a user does with the package, as one JSON line. Nothing here may depend on the folder.
+LOOK = """
+import importlib.metadata, importlib.resources, json, sys
+import unf_lopt
+light = not {"tensorflow", "learned_optimization"} & set(sys.modules)
+import gin, unf_lopt.tasks
+configs = importlib.resources.files("unf_lopt") / "gin"
+names = [p.relative_to(configs).as_posix() for p in configs.rglob("*.gin")]
+print(json.dumps({
+    "home": unf_lopt.__file__,
+    "light": light,
+    "tasks": unf_lopt.tasks.__file__,
+    "configs": sorted(names),
+    "texts": all((configs / name).read_text(encoding="utf-8") for name in names),
+    "gin": hasattr(gin, "parse_config_file"),
+    "versions": [unf_lopt.__version__, importlib.metadata.version("unf_lopt")],
+}))
+"""
+
+
+def run(*command, cwd):
+    """Runs a command outside any environment that is active; its output, or a failed test."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    outcome = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    return outcome.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """The project's own files in a folder of their own, so that no build touches the real one."""
+    folder = tmp_path_factory.mktemp("source") / "project"
+    folder.mkdir()
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder)
+    for name in ("unf_lopt", "tasks", "gin"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignore)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory):
+    """A wheel of the project, built with the setuptools that is installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(*_pip(sys.executable, "wheel"), "--wheel-dir", folder, source, cwd=folder)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(request, source, wheel, tmp_path_factory):
+    """Python of a fresh environment with the project installed as `request.param` says."""
+    folder = tmp_path_factory.mktemp(request.param)
+    python, packages = _environment(folder)
+    # The packages of the running environment behind its own; editable installs are not among
+    # them, because their hooks are only read in the first folder.
+    behind = sysconfig.get_path("purelib") + "\n"
+    (packages / "behind.pth").write_text(behind, encoding="utf-8")
+    what = {"editable": ["--editable", source], "wheel": [wheel]}[request.param]
+    run(*_pip(python, "install"), *what, cwd=folder)
+    return request.param, python
+
+
+def _environment(folder):
+    """A new virtual environment with the pip that Python brings; its Python and its packages."""
+    venv.create(folder, with_pip=True)
+    scheme = sysconfig.get_paths("venv", vars={"base": folder, "platbase": folder})
+    return pathlib.Path(scheme["scripts"]) / "python", pathlib.Path(scheme["purelib"])
+
+
+def _pip(python, command):
+    return [python, "-m", "pip", command, "--quiet", "--no-deps", "--no-build-isolation"]
+
+
+@pytest.mark.parametrize("place", ["root", "elsewhere"])
+@pytest.mark.parametrize("installed", ["editable", "wheel"], indirect=True)
+def test_tasks_and_configs_are_there_from_any_folder(installed, place, source, tmp_path):
+    way, python = installed
+    found = json.loads(run(python, "-c", LOOK, cwd=source if place == "root" else tmp_path))
+
+    in_source = pathlib.Path(found["home"]).is_relative_to(source)
+    assert in_source == (way == "editable" or place == "root")
+    assert pathlib.Path(found["tasks"]).name == "__init__.py"
+    assert found["configs"] == sorted(
+        path.relative_to(ROOT / "gin").as_posix() for path in (ROOT / "gin").rglob("*.gin")
+    )
+    assert found["configs"] and found["texts"]
+    assert found["gin"], "the folder of configs hides the gin package"
+    assert found["light"], "`import unf_lopt` loads the ecosystem or TensorFlow"
+    assert found["versions"] == [unf_lopt.__version__] * 2
+
+
+def test_wheel_holds_the_package_whole_and_nothing_else(source, wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    meant = {
+        pathlib.Path(folder, name).relative_to(source).as_posix()
+        for folder, _, names in os.walk(source / "unf_lopt", followlinks=True)
+        for name in names
+    }
+    assert held == meant
+
+
+def test_source_distribution_builds_the_same_wheel(source, wheel, tmp_path):
+    build = "import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))"
+    name = run(sys.executable, "-c", build, tmp_path, cwd=source).splitlines()[-1]
+    run(*_pip(sys.executable, "wheel"), "--wheel-dir", tmp_path, tmp_path / name, cwd=tmp_path)
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(tmp_path / wheel.name) as second:
+        assert sorted(first.namelist()) == sorted(second.namelist())
+
+
+@pytest.fixture(scope="module")
+def requirements(wheel):
+    """What setup.py requires, in the core and in every extra, as the built wheel states it."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        text = archive.read(name).decode()
+    stated = [Requirement(line) for line in re.findall(r"^Requires-Dist: (.+)$", text, re.M)]
+    assert stated
+    return stated
+
+
+def pins(lock):
+    """The versions in a lock: {name: [(version, marker or ""), ...]}."""
+    found = {}
+    for line in re.findall(r"^[a-z0-9][^\s\\]*==[^\\]+", lock.read_text(encoding="utf-8"), re.M):
+        requirement = Requirement(line.strip())
+        (specifier,) = requirement.specifier
+        name = canonicalize_name(requirement.name)
+        found.setdefault(name, []).append((Version(specifier.version), requirement.marker))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras", "command"),
+    [(LOCK, {"", "dev"}, "make lock"), (LOWEST_LOCK, {"", "test"}, "make lowest-lock")],
+    ids=["lock", "lowest"],
+)
+def test_every_requirement_is_locked_at_a_version_that_satisfies_it(
+    requirements, lock, extras, command
+):
+    locked = pins(lock)
+    for requirement in requirements:
+        if not _wanted(requirement, extras):
+            continue
+        name = canonicalize_name(requirement.name)
+        assert name in locked, f"{lock.name} lacks {requirement}: `{command}`"
+        assert all(version in requirement.specifier for version, _ in locked[name]), (
+            f"{lock.name} has {name} {locked[name]}, setup.py says {requirement}: `{command}`"
+        )
+
+
+def _wanted(requirement, extras):
+    """Whether one of the extras ("" for none) brings the requirement, on this or another system."""
+    named = set(re.findall(r'extra == "(\w+)"', str(requirement.marker))) or {""}
+    return bool(named & extras)
+
+
+def test_the_lowest_lock_holds_the_stated_lower_bounds(requirements):
+    """So that `make test-lowest` tests the bounds that setup.py states, not some above them."""
+    locked = pins(LOWEST_LOCK)
+    for requirement in requirements:
+        if not _wanted(requirement, {"", "test"}):
+            continue
+        (bound,) = requirement.specifier
+        assert bound.operator == ">=", f"{requirement} has no plain lower bound"
+        lowest = min(version for version, _ in locked[canonicalize_name(requirement.name)])
+        assert lowest == Version(bound.version), f"{requirement}, but {lowest} is what is tested"
+
+
+@pytest.mark.parametrize("lock", [LOCK, LOWEST_LOCK], ids=["lock", "lowest"])
+def test_locks_are_complete_and_name_no_place(lock):
+    """Names, versions, markers and hashes: no index, no folder, nothing without a hash."""
+    text = lock.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    pin = re.compile(r"[a-z0-9-]+==[\w.+!]+( ; [\w\s.'<>=!()*]+)? \\")
+    digest = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
+    assert [line for line in lines if not pin.fullmatch(line) and not digest.fullmatch(line)] == []
+    assert not re.search(r"://|file:|--(find-links|index-url|extra-index-url)|/\w+/", text)
+    assert [str(v) for v, _ in pins(lock)["learned-optimization"]] == ["0.0.1"]
+
+
+def test_citation_states_the_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", text, re.M) == [unf_lopt.__version__]
+
+
+@pytest.mark.slow
+def test_core_installs_alone_and_says_how_to_get_the_ecosystem(wheel, tmp_path):
+    """From the package index, with nothing of the ecosystem's: the layers work, the rest says."""
+    python, _ = _environment(tmp_path / "venv")
+    constraints = tmp_path / "constraints.txt"
+    lines = [
+        f"{name}=={version}" + (f" ; {marker}" if marker else "")
+        for name, entries in pins(LOCK).items()
+        for version, marker in entries
+    ]
+    constraints.write_text("\n".join(lines), encoding="utf-8")
+    run(python, "-m", "pip", "install", "--quiet", wheel, "-c", constraints, cwd=tmp_path)
+
+    use = """
+import importlib.util, haiku, jax, unf_lopt
+for name in ("tensorflow", "flax", "learned_optimization"):
+    assert importlib.util.find_spec(name) is None, name
+params = {"w": jax.numpy.ones((3, 2))}
+spec = unf_lopt.PermutationSpec.from_names({"w": ("in", "out")}, params)
+layer = haiku.transform(lambda x: unf_lopt.UNFLinear(4, spec)(x))
+features = {"w": jax.numpy.ones((3, 2, 1))}
+print(layer.apply(layer.init(jax.random.PRNGKey(0), features), None, features)["w"].shape)
+from unf_lopt import ecosystem
+try:
+    ecosystem.Task
+except ecosystem.EcosystemMissing as error:
+    print(error)
+"""
+    printed = run(python, "-c", use, cwd=tmp_path)
+    assert printed.startswith("(3, 2, 4)\n")
+    assert "pip install" in printed and "learned_optimization" in printed

@@ -1,0 +1,51 @@
+"""The only door to `learned_optimization`, in either version: one set of names for both.
+
+Importing it costs nothing: the ecosystem (with TensorFlow and Flax) is loaded when a name of it
+is first used, and `EcosystemMissing`, an ImportError, says how to get it where it is not there.
+"""
+
+import importlib
+from typing import Any
+
+from unf_lopt.ecosystem._names import NAMES, module_of
+from unf_lopt.ecosystem._version import EcosystemMissing, describe, load, version
+
+# This project's own functions over the ecosystem, for what the two versions do differently.
+_OURS = {
+    "MetaGradient": "gradients",
+    "PositionedIterator": "data",
+    "SPLITS": "data",
+    "add_config_path": "config",
+    "apply_gradient": "gradients",
+    "compute_gradient": "gradients",
+    "define_flags": "config",
+    "fresh_datasets": "data",
+    "init_unroll_states": "gradients",
+    "make_gradient_estimators": "gradients",
+    "make_learner": "gradients",
+    "params_shapes": "task_spec",
+    "parse_flags_and_config": "config",
+    "positions": "data",
+    "set_positions": "data",
+    "spec_from_names": "task_spec",
+    "spec_of": "task_spec",
+    "task_family_of": "gradients",
+    "task_name": "gradients",
+    "theta_of": "gradients",
+    "truncated_pes": "gradients",
+    "with_fresh_data": "data",
+}
+
+__all__ = ["EcosystemMissing", "describe", "load", "version", *_OURS, *NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OURS:
+        return getattr(importlib.import_module(f"{__name__}.{_OURS[name]}"), name)
+    if name in NAMES:
+        return getattr(load(module_of(name)), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,83 @@
+"""Which `learned_optimization` is installed, and the one way to import a module of it."""
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import pathlib
+import types
+from typing import Literal
+
+PACKAGE = "learned_optimization"
+
+_HOW_TO_GET = """\
+unf_lopt.ecosystem needs learned_optimization, which is not installed. Either the release:
+    pip install 'unf_lopt[ecosystem]'
+    pip install --no-deps learned_optimization==0.0.1
+(without its own pins, which cannot be installed together any more), or GitHub main:
+    pip install 'unf_lopt[ecosystem]'
+    git clone https://github.com/google/learned_optimization
+    export PYTHONPATH=$PWD/learned_optimization"""
+
+
+class EcosystemMissing(ImportError):
+    """`learned_optimization`, or a package that it imports, is not installed."""
+
+
+@functools.cache
+def _folder() -> pathlib.Path:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:  # no origin: a folder without __init__.py
+        raise EcosystemMissing(_HOW_TO_GET, name=PACKAGE)
+    return pathlib.Path(spec.origin).parent
+
+
+@functools.cache
+def version() -> Literal["release", "main"]:
+    """Tells the release from GitHub main, by a module that only main has.
+
+    Returns:
+      "release" (0.0.1, on the package index) or "main" (GitHub).
+
+    Raises:
+      EcosystemMissing: where neither is installed.
+    """
+    truncated_step = _folder() / "outer_trainers" / "truncated_step.py"
+    return "main" if truncated_step.exists() else "release"
+
+
+def describe() -> str:
+    """One line for a log: the ecosystem's version and place, and the version of JAX."""
+    jax_version = importlib.metadata.version("jax")
+    try:
+        name = {"release": "release 0.0.1", "main": "GitHub main"}[version()]
+        return f"{PACKAGE} {name} ({_folder()}), JAX {jax_version}"
+    except EcosystemMissing:
+        return f"{PACKAGE} not installed, JAX {jax_version}"
+
+
+def load(path: str) -> types.ModuleType:
+    """Imports a module of the ecosystem, after restoring what the release needs.
+
+    Args:
+      path: the module's name below `learned_optimization`, such as "tasks.base".
+
+    Raises:
+      EcosystemMissing: where the ecosystem is missing, or a package that it imports; the message
+        names which, and says how to get it.
+    """
+    if version() == "release":
+        from unf_lopt.ecosystem import _restore  # imports JAX, which this module can do without
+
+        _restore.restore()
+    try:
+        return importlib.import_module(f"{PACKAGE}.{path}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == PACKAGE:
+            raise
+        raise EcosystemMissing(
+            f"{PACKAGE}.{path} is installed ({_folder()}), but it imports {error.name!r}, which "
+            "is not. pip install 'unf_lopt[ecosystem]' brings what outer training and evaluation "
+            "need; what only some tasks need, such as tensorflow-probability[tf], is apart.",
+            name=error.name,
+        ) from error

@@ -1,0 +1,123 @@
+"""Where a task's data stand: reading and setting the position of readers that have one."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from unf_lopt import ecosystem
+
+SPLITS = ("train", "inner_valid", "outer_valid", "test")
+
+Problem = TypeVar("Problem")
+
+
+@runtime_checkable
+class PositionedIterator(Protocol):
+    """What a split of a data set must offer to be resumed and restarted.
+
+    `BatchReader` does; an iterator of the user's own may, and then `positions`, `set_positions`
+    and `fresh_datasets` take it as well.
+    """
+
+    position: int
+
+    def __next__(self) -> Any:
+        """The next batch; moves `position` on by one."""
+
+    def with_seed(self, seed: int) -> "PositionedIterator":
+        """An iterator over the same examples, at position 0, in the order of `seed`."""
+
+
+def positions(datasets: "ecosystem.Datasets | None") -> dict[str, int] | None:
+    """Where each split of a task's data stands, or None when that cannot be known.
+
+    Args:
+      datasets: the `datasets` of a task or task family, which is None for tasks without data.
+
+    Returns:
+      `{split: batches drawn so far}`; `{}` for a task without data; None for readers without
+      a position, such as all of the ecosystem's own, with which a run cannot be resumed bit
+      for bit.
+    """
+    if datasets is None:
+        return {}
+    readers = {split: datasets.split(split) for split in SPLITS}
+    if not all(isinstance(reader, PositionedIterator) for reader in readers.values()):
+        return None
+    return {split: reader.position for split, reader in readers.items()}
+
+
+def set_positions(datasets: "ecosystem.Datasets | None", values: Mapping[str, int]) -> None:
+    """Move every split to where `positions` found it.
+
+    Args:
+      datasets: the `datasets` of a task or task family.
+      values: what `positions` returned for data of the same kind.
+
+    Raises:
+      ValueError: the data have no positions, or other splits than `values`.
+    """
+    current = positions(datasets)
+    if current is None:
+        raise ValueError(
+            "set_positions(datasets, ...): these readers cannot be positioned (the ecosystem's "
+            "own cannot), so the data of a resumed run start anew. A task whose data come from "
+            "unf_lopt.tasks.data.BatchReader can be resumed exactly."
+        )
+    if current.keys() != values.keys():
+        raise ValueError(
+            f"set_positions(datasets, {dict(values)}): the data have the splits "
+            f"{sorted(current)}; the positions were saved for other data."
+        )
+    for split, value in values.items():
+        datasets.split(split).position = value
+
+
+def fresh_datasets(datasets: "ecosystem.Datasets | None", seed: int) -> "ecosystem.Datasets | None":
+    """Readers of the same data that share nothing with the given ones but the examples.
+
+    Args:
+      datasets: data with positioned readers, or None for no data.
+      seed: seed of the new order.
+
+    Returns:
+      A new `Datasets`, every split at position 0; None for None.
+
+    Raises:
+      ValueError: the readers cannot be started anew (the ecosystem's own cannot).
+    """
+    if datasets is None:
+        return None
+    if positions(datasets) is None:
+        raise ValueError(
+            f"fresh_datasets({datasets!r}, seed={seed}): these readers cannot be started anew "
+            "(the ecosystem's own cannot). Ask positions(datasets) first; None means this."
+        )
+    return ecosystem.Datasets(
+        **{split: datasets.split(split).with_seed(seed) for split in SPLITS},
+        extra_info=datasets.extra_info,
+        abstract_batch=datasets.abstract_batch,
+    )
+
+
+def with_fresh_data(task: Problem, seed: int) -> Problem:
+    """The same task or task family with readers of its own, for an evaluation beside training.
+
+    Drawing from it leaves the position of the original alone, and another seed gives another
+    order, so that an evaluation neither disturbs training nor repeats its batches.
+
+    Args:
+      task: a `Task` or `TaskFamily` whose data have positions, or which has no data.
+      seed: seed of the new order.
+
+    Returns:
+      A shallow copy with `datasets` replaced. The copy of a family still makes the original's
+      tasks; what draws from the family's `datasets`, as the ecosystem's vectorized training and
+      evaluation do, draws from the new ones.
+
+    Raises:
+      ValueError: the readers cannot be started anew (the ecosystem's own cannot).
+    """
+    twin = copy.copy(task)
+    twin.datasets = fresh_datasets(task.datasets, seed)
+    return twin

@@ -1,0 +1,298 @@
+"""The equivariant linear layer: features, one matrix product a bucket, slots."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from unf_lopt.layers._partitions import Partition, check_fixed_axes
+from unf_lopt.layers._plan import Bucket, Feature, Plan, Slot, Term, make_plan
+from unf_lopt.symmetry import PermutationSpec, SpecError
+
+BIASES = ("tensor", "full", "none")
+INITIALIZATIONS = ("lecun", "pointwise")
+
+
+@dataclasses.dataclass(frozen=True)
+class EquivariantLinear:
+    """Every linear map of a weight space that commutes with its permutations, and its biases.
+
+    For each pair of tensors and each valid partition of the axes of both, one map with a
+    coefficient matrix ``[input_channels, output_channels]``: read the input on the diagonal that
+    the partition describes, average over the axes that only the input has, repeat along those
+    that only the output has, write on the output's diagonal (Zhou et al., "Universal Neural
+    Functionals", arXiv 2402.05232, section 3; averages in place of sums keep the scale
+    independent of width). Plain JAX: ``init`` gives parameters, ``apply`` uses them.
+
+    Attributes:
+      spec: the weight space.
+      output_channels: channels of the output.
+      fixed_axes: how fixed spaces are treated; ``"exchangeable"``: as if permutable.
+      bias: ``"tensor"``: one a tensor and channel; ``"full"``: one for each valid partition of
+        a tensor's own axes; ``"none"``.
+      initialization: ``"lecun"``: normal, variance one over input channels times number of maps
+        into the tensor; ``"pointwise"``: the maps from an entry to itself normal with variance
+        one over input channels and all others zero, so that the layer starts as a pointwise one.
+
+    Raises:
+      ValueError: at construction, for an option that is not one of these.
+    """
+
+    spec: PermutationSpec
+    output_channels: int
+    fixed_axes: str = "exchangeable"
+    bias: str = "tensor"
+    initialization: str = "lecun"
+
+    def __post_init__(self) -> None:
+        check_fixed_axes(self.fixed_axes, "EquivariantLinear")
+        if self.bias not in BIASES:
+            raise ValueError(f"EquivariantLinear(bias={self.bias!r}): choose one of {BIASES}.")
+        if self.initialization not in INITIALIZATIONS:
+            raise ValueError(
+                f"EquivariantLinear(initialization={self.initialization!r}): choose one of "
+                f"{INITIALIZATIONS}."
+            )
+        if self.output_channels < 1:
+            raise ValueError(
+                f"EquivariantLinear(output_channels={self.output_channels}): needs at least one."
+            )
+
+    @property
+    def plan(self) -> Plan:
+        """Features and slots of every bucket."""
+        return make_plan(self.spec)
+
+    def parameter_shapes(self, input_channels: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters by name.
+
+        A bucket's coefficients are ``[features, input_channels, slots, output_channels]``; the
+        biases ``[number of biases, output_channels]``.
+        """
+        shapes: dict[str, tuple[int, ...]] = {
+            coefficients_name(bucket): (
+                len(features),
+                input_channels,
+                len(slots),
+                self.output_channels,
+            )
+            for bucket, (features, slots) in self.plan.buckets.items()
+        }
+        if self.bias != "none":
+            shapes["bias"] = (len(self._biased_slots()), self.output_channels)
+        return shapes
+
+    def init_parameter(
+        self, name: str, key: jax.Array, input_channels: int, dtype: Any = None
+    ) -> jax.Array:
+        """The initial value of one parameter; see ``initialization``."""
+        shape = self.parameter_shapes(input_channels)[name]
+        dtype = dtype or jnp.result_type(float)
+        if name == "bias":
+            return jnp.zeros(shape, dtype)
+        scale = jnp.asarray(self._scales()[name], dtype)[:, None, :, None]
+        return jax.random.normal(key, shape, dtype) * scale / math.sqrt(input_channels)
+
+    def init(self, key: jax.Array, input_channels: int, dtype: Any = None) -> dict[str, jax.Array]:
+        """Initial parameters for features of ``input_channels`` channels."""
+        names = self.parameter_shapes(input_channels)
+        keys = jax.random.split(key, len(names))
+        return {
+            name: self.init_parameter(name, subkey, input_channels, dtype)
+            for name, subkey in zip(names, keys, strict=True)
+        }
+
+    def apply(self, params: Mapping[str, jax.Array], features: Any) -> Any:
+        """Applies the layer.
+
+        Args:
+          params: as ``init`` makes them.
+          features: a tree of the weight space, leaves ``[*parameter.shape, input_channels]``.
+
+        Returns:
+          A tree like ``features`` with leaves ``[*parameter.shape, output_channels]``.
+
+        Raises:
+          SpecError: the tree does not fit the spec, or its leaves differ in channels.
+        """
+        leaves, unflatten = self.spec.flatten(features)
+        input_channels_of(self.spec, leaves)
+        pooled = [
+            {blocks: _pool(_read_diagonal(leaf, blocks), len(blocks)) for blocks in partitions}
+            for leaf, partitions in zip(leaves, self.plan.diagonals, strict=True)
+        ]
+        pieces: dict[tuple[int, Partition], list[jax.Array]] = {}
+        for bucket, (bucket_features, slots) in self.plan.buckets.items():
+            products = self._products(params, bucket, bucket_features, slots, pooled)
+            for slot, product in zip(slots, products, strict=True):
+                piece = _align(product, slot)
+                pieces.setdefault((slot.tensor, slot.blocks), []).append(piece)
+        outputs = [
+            sum(
+                _write_diagonal(_add_small_first(pieces[tensor, blocks]), blocks, leaf.shape[:-1])
+                for blocks in partitions
+            )
+            for tensor, (leaf, partitions) in enumerate(
+                zip(leaves, self.plan.diagonals, strict=True)
+            )
+        ]
+        return unflatten(
+            [
+                jnp.broadcast_to(output, (*shape, self.output_channels))
+                for output, shape in zip(outputs, self.spec.shapes, strict=True)
+            ]
+        )
+
+    def _products(
+        self,
+        params: Mapping[str, jax.Array],
+        bucket: Bucket,
+        features: Sequence[Feature],
+        slots: Sequence[Slot],
+        pooled: Sequence[Mapping[Partition, Mapping[tuple[int, ...], jax.Array]]],
+    ) -> list[jax.Array]:
+        """What each slot of a bucket receives: ``[*bucket sizes, output_channels]``."""
+        columns = [
+            _reorder(pooled[f.tensor][f.blocks][tuple(sorted(f.kept))], f.kept) for f in features
+        ]
+        coefficients = params[coefficients_name(bucket)]
+        matrix = coefficients.reshape(-1, len(slots) * self.output_channels)
+        product = jnp.concatenate(columns, axis=-1) @ matrix
+        product = product.reshape(*product.shape[:-1], len(slots), self.output_channels)
+        if not bucket and self.bias != "none":
+            rows = [slots.index(slot) for slot in self._biased_slots()]
+            product = product.at[np.array(rows)].add(params["bias"])
+        return [product[..., index, :] for index in range(len(slots))]
+
+    def _biased_slots(self) -> list[Slot]:
+        partitions = self.plan.diagonals
+        if self.bias == "tensor":  # the discrete partition, first in the plan: no diagonal
+            partitions = tuple(own[:1] for own in partitions)
+        return [Slot(tensor, blocks, ()) for tensor, own in enumerate(partitions) for blocks in own]
+
+    def _scales(self) -> dict[str, np.ndarray]:
+        """Standard deviation of each map's coefficients, before the one for channels."""
+        return _init_scales(self.spec, self.initialization)
+
+
+def coefficients_name(bucket: Bucket) -> str:
+    """The parameter that holds a bucket's coefficients."""
+    return f"coefficients({','.join(bucket)})"
+
+
+def input_channels_of(spec: PermutationSpec, leaves: Sequence[Any]) -> int:
+    """The number of channels that all leaves of a flattened feature tree have.
+
+    Raises:
+      SpecError: a leaf has no channel axis or more than one, or another number of channels.
+    """
+    channels = set()
+    for path, shape, leaf in zip(spec.paths, spec.shapes, leaves, strict=True):
+        if leaf.ndim != len(shape) + 1:
+            raise SpecError(
+                f"features of '{path}' must have shape {(*shape, 'channels')}; got {leaf.shape}."
+            )
+        channels.add(leaf.shape[-1])
+    if len(channels) > 1:
+        raise SpecError(f"features must have equally many channels everywhere; got {channels}.")
+    return channels.pop()
+
+
+@functools.lru_cache(maxsize=256)
+def _init_scales(spec: PermutationSpec, initialization: str) -> dict[str, np.ndarray]:
+    plan = make_plan(spec)
+    tables = {
+        bucket: np.zeros((len(features), len(slots)))
+        for bucket, (features, slots) in plan.buckets.items()
+    }
+    if initialization == "pointwise":
+        for tensor, axes in enumerate(spec.axes):
+            identity = tuple((axis, axis + len(axes)) for axis in range(len(axes)))
+            bucket, feature, slot = plan.locate(Term(tensor, tensor, identity))
+            tables[bucket][feature, slot] = 1.0
+    else:
+        maps_into: Counter[int] = Counter()
+        for features, slots in plan.buckets.values():
+            for slot in slots:
+                maps_into[slot.tensor] += len(features)
+        for bucket, (_, slots) in plan.buckets.items():
+            tables[bucket][:] = [maps_into[slot.tensor] ** -0.5 for slot in slots]
+    return {coefficients_name(bucket): table for bucket, table in tables.items()}
+
+
+def _read_diagonal(x: jax.Array, blocks: Partition) -> jax.Array:
+    """``[*shape, channels] -> [*block sizes, channels]``: entries with equal indices in a block."""
+    if all(len(block) == 1 for block in blocks):
+        return x
+    order = [axis for block in blocks for axis in block]
+    x = jnp.transpose(x, (*order, x.ndim - 1))
+    for position, block in enumerate(blocks):
+        size, rank = x.shape[position], len(block)
+        x = x.reshape(*x.shape[:position], size**rank, *x.shape[position + rank :])
+        stride = sum(size**power for power in range(rank))
+        x = lax.slice_in_dim(x, 0, size**rank, stride, axis=position)
+    return x
+
+
+def _write_diagonal(y: jax.Array, blocks: Partition, shape: Sequence[int]) -> jax.Array:
+    """The inverse of reading: zero off the diagonal; axes of size 1 are left to broadcast."""
+    if all(len(block) == 1 for block in blocks):
+        return y
+    expanded = [1] * len(shape)
+    for size, block in zip(y.shape, blocks, strict=False):
+        expanded[block[0]] = size
+    y = y.reshape(*expanded, y.shape[-1])
+    mask_shape = (*shape, 1)
+    for block in blocks:
+        for axis in block[1:]:
+            first = lax.broadcasted_iota(jnp.int32, mask_shape, block[0])
+            y = jnp.where(first == lax.broadcasted_iota(jnp.int32, mask_shape, axis), y, 0)
+    return y
+
+
+def _pool(x: jax.Array, rank: int) -> dict[tuple[int, ...], jax.Array]:
+    """Means over every set of axes but the channels, by the axes kept.
+
+    Each mean is taken from the smallest one that still has its axes, so the whole array is read
+    only for the largest.
+    """
+    means = {tuple(range(rank)): x}
+    for _ in range(rank):
+        for kept in [axes for axes in means if axes]:
+            for dropped in kept:
+                rest = tuple(axis for axis in kept if axis != dropped)
+                if rest not in means:
+                    parents = [a for a in means if len(a) == len(rest) + 1 and set(rest) < set(a)]
+                    parent = min(parents, key=lambda axes: means[axes].size)
+                    (axis,) = set(parent) - set(rest)
+                    means[rest] = jnp.mean(means[parent], axis=parent.index(axis))
+    return means
+
+
+def _reorder(x: jax.Array, kept: Sequence[int]) -> jax.Array:
+    """From ascending blocks to the order of ``kept``; channels stay last."""
+    ascending = sorted(kept)
+    return jnp.transpose(x, (*(ascending.index(block) for block in kept), x.ndim - 1))
+
+
+def _align(product: jax.Array, slot: Slot) -> jax.Array:
+    """Axes of a product in the order of the slot's blocks, of size 1 where none is received."""
+    ascending = sorted(slot.received)
+    order = [slot.received.index(block) for block in ascending]
+    product = jnp.transpose(product, (*order, product.ndim - 1))
+    sizes = iter(product.shape)
+    shape = [next(sizes) if block in ascending else 1 for block in range(len(slot.blocks))]
+    return product.reshape(*shape, product.shape[-1])
+
+
+def _add_small_first(pieces: Sequence[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, sorted(pieces, key=lambda piece: piece.size))

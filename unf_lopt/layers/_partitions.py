@@ -1,0 +1,81 @@
+"""Set partitions whose blocks join only axes of one space: the basis of equivariant maps."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from unf_lopt.symmetry import PermutationSpec
+
+Block = tuple[int, ...]
+Partition = tuple[Block, ...]
+
+FIXED_AXES = ("exchangeable",)
+
+
+def check_fixed_axes(fixed_axes: str, caller: str) -> None:
+    """Raises ValueError unless ``fixed_axes`` names a known treatment of fixed spaces."""
+    if fixed_axes not in FIXED_AXES:
+        raise ValueError(f"{caller}(fixed_axes={fixed_axes!r}): choose one of {FIXED_AXES}.")
+
+
+def partitions(items: Sequence[int]) -> Iterator[Partition]:
+    """All set partitions of ``items``, each with its blocks ordered by their first item."""
+    if not items:
+        yield ()
+        return
+    first, rest = items[0], items[1:]
+    for size in range(len(rest) + 1):
+        for others in itertools.combinations(rest, size):
+            remaining = [item for item in rest if item not in others]
+            for tail in partitions(remaining):
+                yield ((first, *others), *tail)
+
+
+def valid_partitions(spaces: Sequence[str]) -> Iterator[Partition]:
+    """Partitions of ``range(len(spaces))`` whose blocks join only positions of equal space.
+
+    Zhou et al., arXiv 2402.05232, section 3: each valid partition of output and input axes
+    together is one basis map. Blocks are ordered by their first position.
+    """
+    positions: dict[str, list[int]] = {}
+    for position, space in enumerate(spaces):
+        positions.setdefault(space, []).append(position)
+    for choice in itertools.product(*(partitions(group) for group in positions.values())):
+        yield tuple(sorted(itertools.chain.from_iterable(choice)))
+
+
+@functools.cache
+def bell_number(n: int) -> int:
+    """The number of set partitions of n items: 1, 1, 2, 5, 15, 52, …"""
+    if n == 0:
+        return 1
+    return sum(math.comb(n - 1, k) * bell_number(k) for k in range(n))
+
+
+def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> int:
+    """The number of basis maps of one layer on a weight space, without biases.
+
+    The sum over pairs of tensors (l, m) of the product over spaces i of
+    ``Bell(c_i(l) + c_i(m))``, with ``c_i`` the number of axes of a tensor in space i.
+
+    Args:
+      spec: the weight space.
+      fixed_axes: how fixed spaces are treated; ``"exchangeable"``: as if permutable.
+
+    Returns:
+      The number of coefficients of a layer with one input and one output channel.
+
+    Raises:
+      ValueError: an unknown ``fixed_axes``.
+    """
+    check_fixed_axes(fixed_axes, "count_maps")
+    counts = [Counter(names) for names in spec.axes]
+    return sum(
+        math.prod(bell_number(count) for count in (output + input_).values())
+        for output in counts
+        for input_ in counts
+    )

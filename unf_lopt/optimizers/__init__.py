@@ -1,0 +1,16 @@
+"""Learned optimizers: input features, the step, the functional in it, by their gin names."""
+
+from unf_lopt.optimizers.checkpoint import load_theta, newest_params, params_file
+from unf_lopt.optimizers.family import deep_sets, learned_sgdm, unf
+from unf_lopt.optimizers.learned_optimizer import ResidualLearnedOptimizer, StepOptions
+
+__all__ = [
+    "ResidualLearnedOptimizer",
+    "StepOptions",
+    "deep_sets",
+    "learned_sgdm",
+    "load_theta",
+    "newest_params",
+    "params_file",
+    "unf",
+]

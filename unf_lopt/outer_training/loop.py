@@ -1,0 +1,192 @@
+"""The outer loop: the ecosystem's estimators and learner, in a run that can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gin
+import jax
+
+from unf_lopt import ecosystem
+from unf_lopt.optimizers import load_theta, params_file
+from unf_lopt.outer_training.metrics import MetricsLog, Progress
+from unf_lopt.outer_training.run_folder import RunFolder, TrainingState
+
+
+@gin.configurable(module="unf_lopt")
+def train(
+    train_log_dir: str,
+    lopt: Any = gin.REQUIRED,
+    num_steps: int = gin.REQUIRED,
+    *,
+    num_estimators: int = 1,
+    seed: int = 0,
+    init_theta_from: str | None = None,
+    save_every_seconds: float = 60.0,
+) -> pathlib.Path:
+    """Meta-trains a learned optimizer; resumes the run that the folder has.
+
+    Each outer step asks every gradient estimator (from gin: ``build_gradient_estimators``) for
+    a meta-gradient of one truncation and gives their mean to the ecosystem's ``GradientLearner``
+    (from gin). Randomness is a function of ``seed`` and the outer step alone. A run that was
+    killed and resumed ends bit for bit where an uninterrupted one ends, if the task's data can
+    be positioned (this project's can; the ecosystem's TFDS readers cannot). A meta-gradient that
+    is not finite is not applied: the step counts as skipped and the inner runs start anew.
+
+    Args:
+      train_log_dir: the run's folder.
+      lopt: the learned optimizer.
+      num_steps: outer steps in all.
+      num_estimators: how many gradient estimators are averaged.
+      seed: of theta, perturbations and inner problems.
+      init_theta_from: a ``params_`` file or a run's folder to take the first theta from.
+      save_every_seconds: time between checkpoints; one is always written at the end, on Ctrl-C
+        and on SIGTERM.
+
+    Returns:
+      The path of the last ``params_`` file.
+
+    Raises:
+      ValueError: the folder has a run of another configuration; ``num_steps`` is not positive.
+      FileNotFoundError: ``init_theta_from`` is not there.
+    """
+    if num_steps < 1:
+        raise ValueError(f"train(num_steps={num_steps}): at least one outer step is needed.")
+    folder = RunFolder(train_log_dir)
+    folder.write_config()
+    device = jax.devices()[0]
+    print(f"{ecosystem.describe()}; JAX {jax.__version__} on {device.device_kind} ({device})")
+    run = _Run(folder, lopt, num_estimators, seed, init_theta_from)
+    folder.write_operative_config()
+    log = MetricsLog(folder.path, run.state.outer_step)
+    progress = Progress(run.state.outer_step, num_steps)
+    with contextlib.closing(log), contextlib.closing(progress), _stop_signals() as stopped:
+        saved_at = time.monotonic()
+        while run.state.outer_step < num_steps and not stopped:
+            row = run.step()
+            log.write(row)
+            progress.update(run.state.outer_step, row["meta_loss"])
+            if time.monotonic() - saved_at > save_every_seconds:
+                run.save()
+                saved_at = time.monotonic()
+        path = run.save()
+    _report(run.state, num_steps, path)
+    return path
+
+
+class _Run:
+    """Learner, estimators and state of one run."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        lopt: Any,
+        num_estimators: int,
+        seed: int,
+        init_theta_from: str | None,
+    ):
+        self._folder = folder
+        self._key = jax.random.PRNGKey(seed)
+        init_key, build_key, unroll_key = jax.random.split(self._step_key(0), 3)
+        options = {}
+        if init_theta_from:
+            path = params_file(init_theta_from)
+            load_theta(path, lopt)  # whose errors say what does not fit
+            options["init_theta_from_path"] = str(path)
+        self._learner = ecosystem.make_learner(lopt, **options)
+        self._estimators = ecosystem.make_gradient_estimators(lopt, build_key, num_estimators)
+        learner_state = self._learner.init(init_key)
+        weights = self._learner.get_state_for_worker(learner_state)
+        unrolls = ecosystem.init_unroll_states(weights, self._estimators, unroll_key)
+        self.state = TrainingState(learner_state, unrolls, 0, self._positions())
+        if folder.saved_step() is not None:
+            self.state = folder.restore(self.state)
+            self._move_data()
+            print(f"resumed {folder.path} at outer step {self.state.outer_step}")
+
+    def step(self) -> dict[str, float]:
+        """One outer step; returns its row of metrics."""
+        started = time.monotonic()
+        state = self.state
+        key = self._step_key(state.outer_step + 1)
+        gradient_key, update_key, restart_key = jax.random.split(key, 3)
+        weights = self._learner.get_state_for_worker(state.learner_state)
+        gradient = ecosystem.compute_gradient(
+            weights, self._estimators, state.unroll_states, gradient_key
+        )
+        state.outer_step += 1
+        norm = float("nan")
+        if gradient.finite:
+            state.unroll_states = gradient.unroll_states
+            state.learner_state, metrics = ecosystem.apply_gradient(
+                self._learner, state.learner_state, gradient, update_key, with_metrics=True
+            )
+            norm = metrics["theta_grad_norm"]
+        else:
+            state.skipped += 1
+            state.unroll_states = ecosystem.init_unroll_states(
+                weights, self._estimators, restart_key
+            )
+        state.positions = self._positions()
+        state.seconds += time.monotonic() - started
+        return {
+            "outer_step": state.outer_step,
+            "meta_loss": gradient.mean_loss,
+            "meta_gradient_norm": norm,
+            "skipped": state.skipped,
+            "seconds": state.seconds,
+        }
+
+    def save(self) -> pathlib.Path:
+        """Writes a checkpoint; returns the path of theta."""
+        theta = ecosystem.theta_of(self._learner, self.state.learner_state)
+        return self._folder.save(self.state, theta)
+
+    def _step_key(self, step: int) -> jax.Array:
+        return jax.random.fold_in(self._key, step)
+
+    def _datasets(self) -> list[Any]:
+        return [ecosystem.task_family_of(e).datasets for e in self._estimators]
+
+    def _positions(self) -> list[dict[str, int] | None]:
+        return [ecosystem.positions(datasets) for datasets in self._datasets()]
+
+    def _move_data(self) -> None:
+        for datasets, position in zip(self._datasets(), self.state.positions, strict=True):
+            if position is None:
+                print(
+                    "the task's data readers cannot be positioned: the data of this resumed run "
+                    "start anew, so it will not end bit for bit where an uninterrupted one does"
+                )
+            else:
+                ecosystem.set_positions(datasets, position)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM end the loop after the step in progress; a second one ends it at once."""
+    received: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        print("\nstopping after this outer step; the checkpoint is written then", flush=True)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(state: TrainingState, num_steps: int, path: pathlib.Path) -> None:
+    skipped = f", {state.skipped} skipped (meta-gradient not finite)" if state.skipped else ""
+    done = "done" if state.outer_step >= num_steps else f"stopped, {num_steps} were asked for"
+    print(f"{state.outer_step} outer steps{skipped}: {done}; checkpoint: {path}")

@@ -1,0 +1,91 @@
+"""What a run writes while it goes on: a table, TensorBoard summaries, a line for the person."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import pathlib
+import sys
+import time
+
+import tqdm
+
+from unf_lopt import ecosystem
+from unf_lopt.outer_training.run_folder import write_whole
+
+COLUMNS = ("outer_step", "meta_loss", "meta_gradient_norm", "skipped", "seconds")
+METRICS = "metrics.csv"
+_LINE_SECONDS = 10.0
+_SMOOTHING = 0.95
+
+
+class MetricsLog:
+    """``metrics.csv`` and TensorBoard summaries of a run, one row an outer step.
+
+    Args:
+      folder: the run's folder.
+      from_step: rows after this outer step are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, folder: pathlib.Path, from_step: int):
+        path = folder / METRICS
+        rows = []
+        if path.exists():
+            with open(path, newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["outer_step"]) <= from_step]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(path, text.getvalue().encode())
+        self._file = open(path, "a", newline="", buffering=1)  # noqa: SIM115 (closed by close)
+        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._summaries = ecosystem.JaxboardWriter(str(folder))
+
+    def write(self, row: dict[str, float]) -> None:
+        """Writes one outer step."""
+        self._writer.writerow({name: row[name] for name in COLUMNS})
+        for name in COLUMNS[1:]:
+            self._summaries.scalar(f"outer_training/{name}", row[name], row["outer_step"])
+
+    def close(self) -> None:
+        """Flushes and closes both."""
+        self._file.close()
+        self._summaries.flush()
+
+
+class Progress:
+    """Step, smoothed meta-loss and time left: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, first: int, last: int):
+        self._terminal = sys.stderr.isatty()
+        self._bar = tqdm.tqdm(
+            initial=first, total=last, unit="step", disable=not self._terminal, dynamic_ncols=True
+        )
+        self._first, self._last = first, last
+        self._smoothed: float | None = None
+        self._started = self._spoken = time.monotonic()
+
+    def update(self, step: int, meta_loss: float) -> None:
+        """Shows that an outer step has been taken."""
+        if meta_loss == meta_loss:  # not NaN
+            before = meta_loss if self._smoothed is None else self._smoothed
+            self._smoothed = _SMOOTHING * before + (1 - _SMOOTHING) * meta_loss
+        shown = float("nan") if self._smoothed is None else self._smoothed
+        self._bar.set_postfix_str(f"meta-loss {shown:.4f}", refresh=False)
+        self._bar.update()
+        now = time.monotonic()
+        due = step == self._last or step == self._first + 1 or now - self._spoken > _LINE_SECONDS
+        if due and not self._terminal:
+            self._spoken = now
+            left = (now - self._started) / (step - self._first) * (self._last - step)
+            print(
+                f"outer step {step}/{self._last}  meta-loss {shown:.4f} (smoothed)  "
+                f"left {datetime.timedelta(seconds=round(left))}",
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._bar.close()

@@ -1,0 +1,13 @@
+"""Which axes of which parameters may be permuted: the spec and the law."""
+
+from unf_lopt.symmetry._equivariance import assert_equivariant, random_features
+from unf_lopt.symmetry._errors import SpecError, SymmetryError
+from unf_lopt.symmetry._spec import PermutationSpec
+
+__all__ = [
+    "PermutationSpec",
+    "SpecError",
+    "SymmetryError",
+    "assert_equivariant",
+    "random_features",
+]
