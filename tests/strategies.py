@@ -1,5 +1,7 @@
 """Random weight spaces for hypothesis."""
 
+import itertools
+
 import jax
 from hypothesis import strategies as st
 
@@ -35,7 +37,7 @@ def from_axes(names, fixed=(), sizes=SIZES):
 def mlp_spec(widths, fixed=("space_0",)):
     """An MLP of the given widths; the last space is fixed too."""
     names, params = {}, {}
-    for index, (rows, columns) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for index, (rows, columns) in enumerate(itertools.pairwise(widths)):
         names[f"linear_{index}"] = {
             "w": (f"space_{index}", f"space_{index + 1}"),
             "b": (f"space_{index + 1}",),

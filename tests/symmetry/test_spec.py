@@ -94,7 +94,7 @@ def test_permuted_entries_come_from_the_index():
 
 def test_permute_refuses_what_does_not_fit():
     spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
-    with pytest.raises(SpecError, match="'pixels' is not a group.*hidden"):
+    with pytest.raises(SpecError, match=r"'pixels' is not a group.*hidden"):
         spec.permute(PARAMS, {"pixels": jnp.arange(5)})
     with pytest.raises(SpecError, match=r"shape \(4,\).*size 3"):
         spec.permute(PARAMS, {"hidden": jnp.arange(4)})

@@ -50,7 +50,7 @@ def valid_partitions(spaces: Sequence[str]) -> Iterator[Partition]:
 
 @functools.cache
 def bell_number(n: int) -> int:
-    """The number of set partitions of n items: 1, 1, 2, 5, 15, 52, …"""
+    """The number of set partitions of n items; 1, 1, 2, 5, 15, 52 for n = 0 to 5."""
     if n == 0:
         return 1
     return sum(math.comb(n - 1, k) * bell_number(k) for k in range(n))

@@ -1,0 +1,193 @@
+"""Runs that are killed, stopped, resumed, warm-started, or go wrong."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import flax
+import gin
+import jax
+import numpy as np
+import pytest
+
+from tests.configs import TINY, configure
+from unf_lopt import ecosystem
+from unf_lopt.optimizers import learned_sgdm, load_theta, unf
+from unf_lopt.outer_training import train
+from unf_lopt.tasks.image_mlp import digits_mlp_family
+
+
+def rows_of(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def learner_leaves(folder, step=4):
+    """Everything of ``checkpoint_N`` but the time spent, which no two runs share."""
+    record = flax.serialization.msgpack_restore((folder / f"checkpoint_{step}").read_bytes())
+    return jax.tree.leaves(record["gradient_learner_state"])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Four outer steps in one go."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    configure()
+    train(str(folder))
+    return folder
+
+
+def assert_same_run(folder, other):
+    for name in ("params_4", "unroll_4"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+    for a, b in zip(learner_leaves(folder), learner_leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(rows_of(folder), rows_of(other), strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_killed_and_resumed_ends_bit_for_bit_the_same(uninterrupted, tmp_path):
+    command = [sys.executable, "-m", "unf_lopt.train", "--config_file=digits_mlp_small.gin"]
+    bindings = [*TINY, "OUTER_STEPS = 1000000", "train.save_every_seconds = 0.0"]
+    command += [f"--gin_bindings={binding}" for binding in bindings]
+    process = subprocess.Popen([*command, f"--train_log_dir={tmp_path}"])
+    try:
+        wait_for(lambda: process.poll() is not None or list(tmp_path.glob("checkpoint_[1-3]")))
+    finally:
+        process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    for later in [path for path in tmp_path.iterdir() if path.name.endswith(("_4", "_5", "_6"))]:
+        later.unlink()  # had the kill come late: back to a step before the end
+    configure("train.save_every_seconds = 0.0")
+    train(str(tmp_path))
+    assert_same_run(uninterrupted, tmp_path)
+
+
+def test_ctrl_c_saves_and_the_run_goes_on(uninterrupted, tmp_path, capsys):
+    configure("OUTER_STEPS = 1000000")
+
+    def interrupt():
+        wait_for(lambda: (tmp_path / "metrics.csv").exists() and rows_of(tmp_path))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    train(str(tmp_path))
+    thread.join()
+    steps = len(rows_of(tmp_path))
+    assert (tmp_path / f"checkpoint_{steps}").exists()
+    assert "stopped, 1000000 were asked for" in capsys.readouterr().out
+    configure(f"OUTER_STEPS = {steps + 1}")
+    train(str(tmp_path))
+    assert f"resumed {tmp_path} at outer step {steps}" in capsys.readouterr().out
+    assert [int(row["outer_step"]) for row in rows_of(tmp_path)] == list(range(1, steps + 2))
+
+
+def test_a_finished_run_is_left_as_it_is(uninterrupted):
+    before = {path.name: path.read_bytes() for path in uninterrupted.glob("*_4")}
+    configure()
+    train(str(uninterrupted))
+    after = {path.name: path.read_bytes() for path in uninterrupted.glob("*_4")}
+    assert before["params_4"] == after["params_4"] and before["unroll_4"] == after["unroll_4"]
+
+
+def test_the_folder_says_how_the_run_was_made(uninterrupted):
+    config = (uninterrupted / "config.gin").read_text()
+    gin.clear_config()
+    gin.parse_config(config)
+    assert gin.query_parameter("ConstantTruncationSchedule.total_length") == 6
+    operative = (uninterrupted / "operative_config.gin").read_text()
+    assert "train.seed = 0" in operative  # a default that no config mentions
+    assert list(uninterrupted.glob("events.out.tfevents*"))
+    assert all(math.isfinite(float(row["meta_loss"])) for row in rows_of(uninterrupted))
+    assert not list(uninterrupted.glob(".*partial"))
+
+
+def test_another_configuration_is_not_resumed(uninterrupted):
+    configure("PES_STD = 0.5")
+    with pytest.raises(ValueError, match=r"another configuration.*--train_log_dir") as error:
+        train(str(uninterrupted))
+    assert "TruncatedPES.std = 0.5" in str(error.value)
+
+
+def test_another_seed_gives_another_run(uninterrupted, tmp_path):
+    configure("train.seed = 1", "OUTER_STEPS = 1")
+    train(str(tmp_path))
+    assert rows_of(tmp_path)[0]["meta_loss"] != rows_of(uninterrupted)[0]["meta_loss"]
+
+
+def test_warm_start_begins_with_the_given_theta(uninterrupted, tmp_path):
+    configure("OUTER_LEARNING_RATE = 0.0", "OUTER_STEPS = 1")
+    train(str(tmp_path), init_theta_from=str(uninterrupted))
+    lopt = unf(digits_mlp_family((4,), 16), hidden_channels=4)
+    given, found = load_theta(uninterrupted, lopt)[0], load_theta(tmp_path, lopt)[0]
+    for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(found), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(FileNotFoundError, match="no params_N file"):
+        train(str(tmp_path / "other"), init_theta_from=str(tmp_path / "other"))
+
+
+def test_theta_of_another_optimizer_or_task_is_refused(uninterrupted):
+    with pytest.raises(ValueError, match="not written by this learned_sgdm"):
+        load_theta(uninterrupted, learned_sgdm())
+    wider = unf(digits_mlp_family((4,), 16), hidden_channels=8)
+    with pytest.raises(ValueError, match=r"'functional'.*\(19, 4\), expected \(19, 8\)"):
+        load_theta(uninterrupted, wider)
+    with pytest.raises(FileNotFoundError, match="give a params_N file"):
+        load_theta(uninterrupted / "params_999", wider)
+
+
+def test_gradients_that_are_not_finite_are_skipped_and_counted(tmp_path, capsys):
+    configure(
+        "LOPT = @learned_sgdm()",
+        "learned_sgdm.initial_alpha = 1e30",
+        "TASK_FAMILY = @FixedDimQuadraticFamily()",
+        "FixedDimQuadraticFamily.dim = 3",
+    )
+    lopt = learned_sgdm(initial_alpha=1e30)
+    path = train(str(tmp_path))
+    assert "4 skipped" in capsys.readouterr().out
+    assert rows_of(tmp_path)[-1]["skipped"] == "4"
+    theta, step = load_theta(path, lopt)
+    assert step == 4
+    np.testing.assert_array_equal(
+        theta["scalars"]["log_alpha"], lopt.init(jax.random.PRNGKey(0))["scalars"]["log_alpha"]
+    )
+
+
+def test_the_ecosystems_own_loop_trains_ours_and_we_load_its_files(tmp_path):
+    configure("OUTER_STEPS = 2", "periodically_save_checkpoint.time_interval = -1")
+    lopt = unf(digits_mlp_family((4,), 16), hidden_channels=4)
+    ecosystem.run_train(str(tmp_path))
+    wait_for(lambda: len(list(tmp_path.glob("params_*"))) >= 2)
+    first, _ = load_theta(tmp_path / "params_0", lopt)
+    last, _ = load_theta(tmp_path, lopt)
+    assert any(
+        np.any(a != b)
+        for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True)
+    )
+
+
+def test_steps_must_be_positive(tmp_path):
+    configure("OUTER_STEPS = 0")
+    with pytest.raises(ValueError, match="num_steps=0"):
+        train(str(tmp_path))
+
+
+def test_the_command_says_what_is_missing():
+    command = [sys.executable, "-m", "unf_lopt.train", "--config_file=digits_mlp_small.gin"]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert outcome.returncode != 0
+    assert "--train_log_dir" in outcome.stdout + outcome.stderr

@@ -1,0 +1,91 @@
+"""The evaluation from end to end: inner training, baselines, timing, report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gin
+
+from unf_lopt.evaluation.baselines import AdamAtRate, adam_curves, adam_learning_rates
+from unf_lopt.evaluation.curves import learned_curves
+from unf_lopt.evaluation.outcome import Outcome, Trained
+from unf_lopt.evaluation.protocol import Protocol
+from unf_lopt.evaluation.speed import seconds_per_step
+
+
+@gin.configurable(module="unf_lopt")
+def evaluate(
+    output_dir: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    compared: Sequence[Trained] = (),
+    *,
+    lopt: Any = gin.REQUIRED,
+    task_family: Any = gin.REQUIRED,
+    horizon: int = gin.REQUIRED,
+    num_seeds: int = 5,
+    eval_every: int = 10,
+    eval_batches: int = 2,
+    seed: int = 0,
+    learning_rates: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """Inner-trains a learned optimizer and Adam on held-out seeds, and writes the comparison.
+
+    Learned optimizers run through the ecosystem's `multi_task_training_curves`; Adam at all
+    learning rates and seeds as one program. All get the same initial parameters and batches. The
+    seeds are held out: initial parameters come from a key that outer training never uses, the
+    batches from readers with an order of their own, and the images of the test split are in no
+    training batch.
+
+    Args:
+      output_dir: where `results.json`, `curves.csv`, `curves.png` and `report.md` are written,
+        each whole or not at all.
+      checkpoint: a `params_N` file, or a run's folder for its newest.
+      compared: further learned optimizers.
+      lopt: the learned optimizer of the checkpoint.
+      task_family: what to train on.
+      horizon: inner steps.
+      num_seeds: inner runs of each optimizer.
+      eval_every: inner steps between evaluations, a divisor of the horizon.
+      eval_batches: batches of each split in an evaluation; four times as many in the last.
+      seed: chooses the held-out seeds.
+      learning_rates: of Adam; by default the ecosystem's 15.
+
+    Returns:
+      What `results.json` has.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      ValueError: the checkpoint does not fit the optimizer, two optimizers have one name, or a
+        number is out of range.
+    """
+    from unf_lopt.evaluation import report  # brings Matplotlib, which a config can do without
+
+    protocol = Protocol(num_seeds, horizon, eval_every, eval_batches, seed=seed)
+    rates = [float(rate) for rate in learning_rates or adam_learning_rates()]
+    outcome = Outcome(task_family, protocol, [Trained.load(lopt, checkpoint), *compared])
+    for trained in outcome.learned:
+        with _stage(outcome, trained.name):
+            outcome.curves[trained.name] = learned_curves(
+                task_family, trained.lopt, trained.theta, protocol
+            )
+    with _stage(outcome, f"Adam at {len(rates)} learning rates"):
+        outcome.adam.update(zip(rates, adam_curves(task_family, rates, protocol), strict=True))
+    with _stage(outcome, "timing"):
+        optimizers = {trained.name: (trained.lopt, trained.theta) for trained in outcome.learned}
+        optimizers[outcome.best_adam] = (AdamAtRate(), outcome.best_rate)
+        outcome.seconds_per_step.update(seconds_per_step(task_family, optimizers, protocol))
+    return report.write(outcome, pathlib.Path(output_dir))
+
+
+@contextlib.contextmanager
+def _stage(outcome: Outcome, name: str) -> Iterator[None]:
+    protocol = outcome.protocol
+    print(f"{name}: {protocol.num_seeds} seeds, {protocol.horizon} inner steps …", flush=True)
+    started = time.perf_counter()
+    yield
+    outcome.stage_seconds[name] = time.perf_counter() - started

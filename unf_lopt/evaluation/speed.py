@@ -1,0 +1,100 @@
+"""How much faster: inner steps to a loss, and seconds an inner step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from unf_lopt.evaluation.population import Population
+from unf_lopt.evaluation.protocol import Protocol
+
+PyTree = Any
+
+SMOOTHING = 5
+_ROUNDS = 9
+_STEPS_PER_ROUND = 100
+
+
+def smoothed(losses: np.ndarray) -> np.ndarray:
+    """At each evaluation, the mean of the last `SMOOTHING` evaluations so far.
+
+    Args:
+      losses: a curve, [evaluations].
+    """
+    ends = np.arange(1, len(losses) + 1)
+    return np.array([losses[max(0, end - SMOOTHING) : end].mean() for end in ends])
+
+
+def steps_to_loss(steps: np.ndarray, losses: np.ndarray, target: float) -> int | None:
+    """The first evaluated step at which a curve is at or below a loss; None if it never is."""
+    reached = np.flatnonzero(losses <= target)
+    return int(steps[reached[0]]) if reached.size else None
+
+
+def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
+    """Their inner steps over ours, to the lowest loss that both end at or below.
+
+    Exchanging the two gives the inverse. Where theirs end higher, it is the steps that they take
+    in all over those that we need for their final loss; where ours do, the other way round.
+
+    Args:
+      steps: inner steps of the evaluations, [evaluations].
+      ours: our curve, [evaluations].
+      theirs: theirs, [evaluations].
+
+    Returns:
+      The ratio; None if one of the two ends no lower than it began, or is not finite.
+    """
+    target = max(ours[-1], theirs[-1])
+    if not (np.isfinite(target) and target < min(ours[0], theirs[0])):
+        return None
+    return steps_to_loss(steps, theirs, target) / steps_to_loss(steps, ours, target)
+
+
+def seconds_per_step(
+    task_family: Any, optimizers: Mapping[str, tuple[Any, PyTree]], protocol: Protocol
+) -> dict[str, float]:
+    """Wall-clock time of an inner step of all seeds together, compiled, data on the device.
+
+    The optimizers take turns, so that what else the machine does slows all of them alike; the
+    median of the rounds counts.
+
+    Args:
+      task_family: what to train on.
+      optimizers: by name, the `LearnedOptimizer` and its theta.
+      protocol: seeds, and steps per compiled call.
+
+    Returns:
+      Seconds by name.
+    """
+    unrolls = {
+        name: _compiled_unroll(protocol.fresh(task_family), lopt, theta, protocol)
+        for name, (lopt, theta) in optimizers.items()
+    }
+    calls = max(1, _STEPS_PER_ROUND // protocol.eval_every)
+    found: dict[str, list[float]] = {name: [] for name in unrolls}
+    for _ in range(_ROUNDS):
+        for name, unroll in unrolls.items():
+            started = time.perf_counter()
+            for _ in range(calls):
+                unroll()
+            found[name].append((time.perf_counter() - started) / (calls * protocol.eval_every))
+    return {name: float(np.median(times)) for name, times in found.items()}
+
+
+def _compiled_unroll(task_family: Any, lopt: Any, theta: PyTree, protocol: Protocol) -> Any:
+    population = Population(task_family, lopt)
+    thetas = jax.tree.map(lambda leaf: np.asarray(leaf)[None], theta)
+    batches = population.batches(protocol.num_seeds, protocol.eval_every, "train")
+    keys = jax.random.split(protocol.key, (protocol.num_seeds, protocol.eval_every))
+    arguments = jax.device_put((thetas, population.start(thetas, protocol), batches, keys))
+
+    def unroll() -> None:
+        jax.block_until_ready(population.unroll(*arguments))
+
+    unroll()  # compiles
+    return unroll
