@@ -53,16 +53,15 @@ $(LOWEST_VENV)/installed: setup.py pyproject.toml $(LOWEST_LOCK) | $(UV)
 	$(call install,$(LOWEST_VENV),$(LOWEST_LOCK))
 
 # ------------------------------------------------------------------------------------------ demo
-DEMO_CONFIG ?= digits_unf.gin
 DEMO_DIR ?= runs/demo
-DEMO_STEPS ?= 300
-DEMO_HORIZON ?= 500
 
 .PHONY: demo
 demo: setup  ## meta-train a small optimizer on real images, then compare it with Adam and SGDM
-	$(RUN) -m unf_lopt.train --config_file=$(DEMO_CONFIG) --train_log_dir=$(DEMO_DIR) \
-	  --gin_bindings='OUTER_STEPS=$(DEMO_STEPS)' --gin_bindings='HORIZON=$(DEMO_HORIZON)'
-	$(RUN) -m unf_lopt.evaluate --train_log_dir=$(DEMO_DIR)
+	$(RUN) -m unf_lopt.train --config_file=demo.gin --train_log_dir=$(DEMO_DIR)/unf
+	$(RUN) -m unf_lopt.train --config_file=demo.gin --train_log_dir=$(DEMO_DIR)/learned_sgdm \
+	  --gin_bindings='LOPT=@learned_sgdm()'
+	$(RUN) -m unf_lopt.evaluate --train_log_dir=$(DEMO_DIR)/unf \
+	  --compare=learned_sgdm=$(DEMO_DIR)/learned_sgdm --output_dir=$(DEMO_DIR)/evaluation
 
 # ----------------------------------------------------------------------------------------- tests
 PYTEST_ARGS ?=

@@ -41,7 +41,7 @@ ECOSYSTEM = [
     # The same TensorFlow; on x86-64 Linux the wheel without GPU code is a third of the size.
     'tensorflow-cpu>=2.20; sys_platform == "linux" and platform_machine == "x86_64"',
     'tensorflow>=2.20; sys_platform != "linux" or platform_machine != "x86_64"',
-    "tensorflow-datasets>=4.9.8",
+    "tensorflow-datasets>=4.9.10",  # the first that reads with protobuf 7
     "tensorboard>=2.20",
     "tqdm>=4.66",
 ]

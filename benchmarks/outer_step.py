@@ -127,7 +127,9 @@ def main() -> None:
         name: summary(contestant, running["deep_sets"], last)
         for name, contestant in running.items()
     }
-    table = Table("optimizer", "parameters", "first step", "step", "ratio", f"meta-loss, last {last}")
+    table = Table(
+        "optimizer", "parameters", "first step", "step", "ratio", f"meta-loss, last {last}"
+    )
     for name, figures in results.items():
         table.add_row(
             name,

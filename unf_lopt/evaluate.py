@@ -6,6 +6,7 @@
 
 import importlib
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from absl import app, flags
@@ -46,7 +47,9 @@ def main(argv: Sequence[str]) -> None:
 
     from unf_lopt.evaluation import report  # brings Matplotlib, for which errors need not wait
 
-    Console(soft_wrap=True).print(report.table(summary))
+    # Where nobody watches there is no width to keep to.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(report.table(summary))
     print(report.closing_line(summary, output_dir))
 
 

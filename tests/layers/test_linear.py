@@ -187,7 +187,7 @@ def test_works_under_vmap_and_grad():
 
 def test_bad_options_and_trees_are_errors_at_once():
     spec = mlp_spec((4, 3, 2))
-    with pytest.raises(ValueError, match=r"bias='per_tensor'.*'tensor', 'full', 'none'"):
+    with pytest.raises(ValueError, match=r"bias='per_tensor': .*'tensor', 'full', 'none'"):
         EquivariantLinear(spec, 1, bias="per_tensor")
     with pytest.raises(ValueError, match=r"fixed_axes='fre'.*exchangeable"):
         EquivariantLinear(spec, 1, fixed_axes="fre")

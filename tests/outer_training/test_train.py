@@ -12,6 +12,7 @@ import time
 import flax
 import gin
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -135,7 +136,7 @@ def test_warm_start_begins_with_the_given_theta(uninterrupted, tmp_path):
     given, found = load_theta(uninterrupted, lopt)[0], load_theta(tmp_path, lopt)[0]
     for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(FileNotFoundError, match="no params_N file"):
+    with pytest.raises(FileNotFoundError, match="no params_N in"):
         train(str(tmp_path / "other"), init_theta_from=str(tmp_path / "other"))
 
 
@@ -145,7 +146,7 @@ def test_theta_of_another_optimizer_or_task_is_refused(uninterrupted):
     wider = unf(digits_mlp_family((4,), 16), hidden_channels=8)
     with pytest.raises(ValueError, match=r"'functional'.*\(19, 4\), expected \(19, 8\)"):
         load_theta(uninterrupted, wider)
-    with pytest.raises(FileNotFoundError, match="give a params_N file"):
+    with pytest.raises(FileNotFoundError, match="give a params_N or a run"):
         load_theta(uninterrupted / "params_999", wider)
 
 
@@ -175,9 +176,24 @@ def test_the_ecosystems_own_loop_trains_ours_and_we_load_its_files(tmp_path):
     first, _ = load_theta(tmp_path / "params_0", lopt)
     last, _ = load_theta(tmp_path, lopt)
     assert any(
-        np.any(a != b)
-        for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True)
+        np.any(a != b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True)
     )
+
+
+def test_the_ecosystem_reads_our_files(uninterrupted):
+    configure()
+    lopt = unf(digits_mlp_family((4,), 16), hidden_channels=4)
+    theta, _ = load_theta(uninterrupted, lopt)
+    target = ecosystem.ParameterCheckpoint(lopt.init(jax.random.PRNGKey(3)), gen_id="", step=0)
+    theirs = ecosystem.load_state(str(uninterrupted / "params_4"), target)
+    for a, b in zip(jax.tree.leaves(theta), jax.tree.leaves(theirs.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    learner = ecosystem.make_learner(lopt)
+    target = ecosystem.OptCheckpoint(learner.init(jax.random.PRNGKey(3)), jnp.float32(0.0), 0)
+    restored = ecosystem.restore_checkpoint(str(uninterrupted), target, "checkpoint_")
+    found = ecosystem.theta_of(learner, restored.gradient_learner_state)
+    for a, b in zip(jax.tree.leaves(theta), jax.tree.leaves(found), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_steps_must_be_positive(tmp_path):

@@ -13,10 +13,14 @@ from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.population import Population
 from unf_lopt.evaluation.protocol import Protocol
 
+# These register names with gin, so they have to be loaded before its configuration is locked.
+_HPARAM_SETS = ecosystem.load("baselines.hparam_sets")
+_Adam = ecosystem.Adam
+
 
 def adam_learning_rates() -> list[float]:
     """The 15 rates of the ecosystem's own baseline `AdamLR_2000_R5`: 1e-7 to 1, half decades."""
-    configs, _ = ecosystem.load("baselines.hparam_sets").AdamLR_2000_R5("any_task")
+    configs, _ = _HPARAM_SETS.AdamLR_2000_R5("any_task")
     return sorted({config["Adam.learning_rate"] for config in configs})
 
 
@@ -29,7 +33,7 @@ class AdamAtRate(ecosystem.LearnedOptimizer):
 
     def opt_fn(self, theta: jax.Array, is_training: bool = False) -> Any:
         """Adam with this rate."""
-        return ecosystem.Adam(learning_rate=theta)
+        return _Adam(learning_rate=theta)
 
 
 def adam_curves(

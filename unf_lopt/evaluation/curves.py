@@ -12,6 +12,9 @@ from unf_lopt.evaluation.protocol import SPLITS, Protocol
 
 PyTree = Any
 
+# It registers a name with gin, so it has to be loaded before the configuration is locked.
+_training_curves = ecosystem.multi_task_training_curves
+
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
@@ -43,7 +46,7 @@ def learned_curves(task_family: Any, learned_opt: Any, theta: PyTree, protocol: 
       theta: its parameters.
       protocol: seeds and steps.
     """
-    found = ecosystem.multi_task_training_curves(
+    found = _training_curves(
         protocol.fresh(task_family),
         learned_opt,
         theta,

@@ -21,11 +21,11 @@ _ADAM, _GREY = "black", "0.78"
 def png(outcome: Outcome) -> bytes:
     """Mean loss with the range over the seeds; Adam's other rates as thin lines."""
     figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
-    axes = figure.subplots(1, len(SPLITS), sharey=True)
+    axes = figure.subplots(1, len(SPLITS))
     for split, axis in zip(SPLITS, axes, strict=True):
         _draw(axis, outcome, split)
+        _limit(axis, outcome, split)
     axes[0].set_ylabel("loss")
-    _limit(axes[0], outcome)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     protocol, main = outcome.protocol, outcome.learned[0]
@@ -39,17 +39,19 @@ def png(outcome: Outcome) -> bytes:
 
 
 def _draw(axis: Axes, outcome: Outcome, split: str) -> None:
-    others = [rate for rate in sorted(outcome.adam) if rate != outcome.best_rate]
-    for rate in others:
-        curves = outcome.adam[rate]
-        label = "Adam, other learning rates" if rate == others[0] else None
-        axis.plot(curves.steps, curves.mean(split), color=_GREY, linewidth=0.8, label=label)
-    best = outcome.adam[outcome.best_rate]
-    _band(axis, best, split, _ADAM, f"Adam, best learning rate ({outcome.best_rate:g})")
     for number, trained in enumerate(outcome.learned):
         colour = _COLOURS[number % len(_COLOURS)]
         label = f"{trained.name} ({trained.outer_steps:,} outer steps)"
         _band(axis, outcome.curves[trained.name], split, colour, label)
+    best = outcome.adam[outcome.best_rate]
+    _band(axis, best, split, _ADAM, f"Adam, best learning rate ({outcome.best_rate:g})")
+    others = [rate for rate in sorted(outcome.adam) if rate != outcome.best_rate]
+    for rate in others:
+        curves = outcome.adam[rate]
+        label = "Adam, other learning rates" if rate == others[0] else None
+        axis.plot(
+            curves.steps, curves.mean(split), color=_GREY, linewidth=0.8, label=label, zorder=1
+        )
     axis.set_title(f"{_TITLES[split]} (mean; band: lowest and highest seed)", fontsize="medium")
     axis.set_xlabel("inner step")
     axis.set_xlim(0, outcome.protocol.horizon)
@@ -65,13 +67,11 @@ def _band(axis: Axes, curves: Curves, split: str, colour: str, label: str) -> No
     axis.plot(curves.steps, curves.mean(split), color=colour, linewidth=1.8, label=label)
 
 
-def _limit(axis: Axes, outcome: Outcome) -> None:
+def _limit(axis: Axes, outcome: Outcome, split: str) -> None:
     """A log scale where losses allow, and no room for rates that diverge."""
-    losses = np.concatenate(
-        [curves.loss[split].ravel() for curves in outcome.all_curves().values() for split in SPLITS]
-    )
+    losses = np.stack([curves.loss[split] for curves in outcome.all_curves().values()])
     finite = losses[np.isfinite(losses)]
-    start = np.concatenate([curves.loss["train"][:, 0] for curves in outcome.curves.values()])
+    start = losses[..., 0]
     if finite.size and finite.min() > 0:
         axis.set_yscale("log")
         axis.set_ylim(finite.min() * 0.8, start.max() * 1.5)

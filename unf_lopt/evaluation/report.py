@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+import rich.box
 from rich.table import Table
 
 from unf_lopt.evaluation import plot, results
@@ -17,9 +18,9 @@ COLUMNS = (
     "outer steps",
     "train loss",
     "test loss",
-    "speed-up (steps)",
+    "speed-up in steps",
     "ms/step",
-    "speed-up (time)",
+    "speed-up in time",
 )
 
 
@@ -41,9 +42,11 @@ def write(outcome: Outcome, folder: pathlib.Path) -> dict[str, Any]:
 
 def table(summary: dict[str, Any]) -> Table:
     """The learned optimizers and the best Adam, for a terminal."""
-    shown = Table(title=f"{summary['task']}, after {summary['horizon']:,} inner steps")
+    title = f"{summary['task']}, after {summary['horizon']:,} inner steps"
+    shown = Table(title=title, box=rich.box.SIMPLE_HEAD)
     for column in COLUMNS:
-        shown.add_column(column, justify="left" if column == COLUMNS[0] else "right")
+        justify = "left" if column == COLUMNS[0] else "right"
+        shown.add_column(column.replace(" in ", "\nin "), justify=justify, no_wrap=True)
     for row in _rows(summary):
         shown.add_row(*row)
     return shown
@@ -85,7 +88,7 @@ Checkpoints:
 
 ## How to read this
 
-- Losses are means ± {method["std"]} ({summary["seeds"]} seeds) after \
+- Losses are means ± {method["std"]} ({summary["seeds"]}) after \
 {summary["horizon"]:,} inner steps, each over {summary["final_eval_batches"]} batches.
 - {_pairing(summary)} Held out: {method["held_out"]}.
 - Best Adam: {method["best_adam"]}, of {len(rates)} learning rates from {min(rates):g} to \
@@ -169,7 +172,7 @@ def _loss(statistics: dict[str, Any]) -> str:
     mean, std = statistics["final_mean"], statistics["final_std"]
     if mean is None:
         return "diverged"
-    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+    return f"{mean:.3g}" if std is None else f"{mean:.3g} ± {std:.2g}"
 
 
 def _times(ratio: float | None) -> str:

@@ -15,8 +15,8 @@ from unf_lopt.evaluation.protocol import Protocol
 PyTree = Any
 
 SMOOTHING = 5
-_ROUNDS = 9
-_STEPS_PER_ROUND = 100
+_ROUNDS = 7
+_STEPS_PER_ROUND = 50
 
 
 def smoothed(losses: np.ndarray) -> np.ndarray:

@@ -14,12 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from unf_lopt.layers._partitions import Partition, check_fixed_axes
+from unf_lopt.layers._partitions import FIXED_AXES, Partition, check_option
 from unf_lopt.layers._plan import Bucket, Feature, Plan, Slot, Term, make_plan
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
 BIASES = ("tensor", "full", "none")
 INITIALIZATIONS = ("lecun", "pointwise")
+
+
+def check_layer_options(*, fixed_axes: str, bias: str, initialization: str) -> None:
+    """Raises ValueError, naming the choices, for an option that no layer has."""
+    check_option("fixed_axes", fixed_axes, FIXED_AXES)
+    check_option("bias", bias, BIASES)
+    check_option("initialization", initialization, INITIALIZATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,14 +61,9 @@ class EquivariantLinear:
     initialization: str = "lecun"
 
     def __post_init__(self) -> None:
-        check_fixed_axes(self.fixed_axes, "EquivariantLinear")
-        if self.bias not in BIASES:
-            raise ValueError(f"EquivariantLinear(bias={self.bias!r}): choose one of {BIASES}.")
-        if self.initialization not in INITIALIZATIONS:
-            raise ValueError(
-                f"EquivariantLinear(initialization={self.initialization!r}): choose one of "
-                f"{INITIALIZATIONS}."
-            )
+        check_layer_options(
+            fixed_axes=self.fixed_axes, bias=self.bias, initialization=self.initialization
+        )
         if self.output_channels < 1:
             raise ValueError(
                 f"EquivariantLinear(output_channels={self.output_channels}): needs at least one."

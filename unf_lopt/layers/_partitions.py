@@ -16,10 +16,10 @@ Partition = tuple[Block, ...]
 FIXED_AXES = ("exchangeable",)
 
 
-def check_fixed_axes(fixed_axes: str, caller: str) -> None:
-    """Raises ValueError unless ``fixed_axes`` names a known treatment of fixed spaces."""
-    if fixed_axes not in FIXED_AXES:
-        raise ValueError(f"{caller}(fixed_axes={fixed_axes!r}): choose one of {FIXED_AXES}.")
+def check_option(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: choose one of {tuple(choices)}.")
 
 
 def partitions(items: Sequence[int]) -> Iterator[Partition]:
@@ -72,7 +72,7 @@ def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> in
     Raises:
       ValueError: an unknown ``fixed_axes``.
     """
-    check_fixed_axes(fixed_axes, "count_maps")
+    check_option("fixed_axes", fixed_axes, FIXED_AXES)
     counts = [Counter(names) for names in spec.axes]
     return sum(
         math.prod(bell_number(count) for count in (output + input_).values())

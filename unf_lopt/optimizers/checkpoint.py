@@ -1,4 +1,8 @@
-"""Theta on disk: the ecosystem's ``params_`` files, ours and its own alike."""
+"""Theta on disk: the ecosystem's ``params_N``, ours and its own alike.
+
+Ours are single files, which the ecosystem's ``load_state`` reads. With the Flax of today the
+ecosystem's own loop writes ``params_N`` as a folder (Orbax); both are read here.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.training import checkpoints
 
 from unf_lopt import ecosystem
 
@@ -18,7 +23,7 @@ PyTree = Any
 
 
 def newest_params(folder: str | os.PathLike[str]) -> pathlib.Path:
-    """The ``params_N`` file with the largest N in a run's folder.
+    """The ``params_N`` with the largest N in a run's folder.
 
     Raises:
       FileNotFoundError: there is none.
@@ -26,31 +31,29 @@ def newest_params(folder: str | os.PathLike[str]) -> pathlib.Path:
     found = [path for path in pathlib.Path(folder).glob("params_*") if _number(path) is not None]
     if not found:
         raise FileNotFoundError(
-            f"no params_N file in {folder}: it is not the folder of an outer-training run. "
+            f"no params_N in {folder}: it is not the folder of an outer-training run. "
             "Train one with python -m unf_lopt.train --train_log_dir=FOLDER."
         )
     return max(found, key=_number)
 
 
 def params_file(source: str | os.PathLike[str]) -> pathlib.Path:
-    """A ``params_N`` file given by itself or by the run's folder that has it.
+    """A ``params_N`` given by itself or by the run's folder that has it.
 
     Raises:
       FileNotFoundError: there is no such file.
     """
     path = pathlib.Path(source)
-    if path.is_dir():
-        return newest_params(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; give a params_N file or a run's folder.")
-    return path
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}; give a params_N or a run's folder.")
+    return newest_params(path) if path.is_dir() and _number(path) is None else path
 
 
 def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:
-    """Theta of a ``params_N`` file, or of the newest one in a run's folder.
+    """Theta of a ``params_N``, or of the newest one in a run's folder.
 
     Args:
-      source: the file or the folder.
+      source: the ``params_N`` or the folder.
       lopt: the learned optimizer that it belongs to.
 
     Returns:
@@ -64,23 +67,23 @@ def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:
     theta = lopt.init(jax.random.PRNGKey(0))
     target = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=0)
     try:
-        saved = flax.serialization.from_bytes(target, path.read_bytes())
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{_misfit(path, lopt)}: {error}") from error
-    expected, found = (_shapes(tree) for tree in (theta, saved.params))
-    if expected != found:
+        saved = checkpoints.restore_checkpoint(str(path.resolve()), target=None)
+        found = _shapes(saved["params"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a params_N of the ecosystem: {error}") from error
+    expected = _shapes(flax.serialization.to_state_dict(theta))
+    if expected != found:  # Flax would leave out what the file has too much
         different = sorted(
-            f"{name} is {found.get(name)}, expected {expected.get(name)}"
+            f"theta{name} is {found.get(name)}, expected {expected.get(name)}"
             for name in expected.keys() | found.keys()
             if found.get(name) != expected.get(name)
         )
-        raise ValueError(f"{_misfit(path, lopt)}: {'; '.join(different)}")
+        name = getattr(lopt, "name", None) or type(lopt).__name__
+        raise ValueError(
+            f"{path} was not written by this {name} on this weight space: {'; '.join(different)}"
+        )
+    saved = flax.serialization.from_state_dict(target, saved)
     return jax.tree.map(jnp.asarray, saved.params), int(np.asarray(saved.step))
-
-
-def _misfit(path: pathlib.Path, lopt: Any) -> str:
-    name = getattr(lopt, "name", None) or type(lopt).__name__
-    return f"{path} was not written by this {name} on this weight space"
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

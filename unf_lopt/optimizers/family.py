@@ -6,7 +6,8 @@ from typing import Any
 
 import gin
 
-from unf_lopt.optimizers.functional import deep_sets_functional, unf_functional
+from unf_lopt.layers import check_layer_options
+from unf_lopt.optimizers.functional import Functional, deep_sets_functional, unf_functional
 from unf_lopt.optimizers.learned_optimizer import (
     ResidualLearnedOptimizer,
     StepOptions,
@@ -40,7 +41,9 @@ def _step_options(
         raise ValueError(f"mode={mode!r}: choose one of {tuple(_MODES)}.")
     defaults = _MODES[mode]
     return StepOptions(
-        StepScalars(scalars or defaults["scalars"], alpha, beta or defaults["beta"], gamma),
+        StepScalars(
+            scalars or defaults["scalars"], alpha, defaults["beta"] if beta is None else beta, gamma
+        ),
         momentum or defaults["momentum"],
         inputs or defaults["inputs"],
     )
@@ -100,15 +103,11 @@ def unf(
         mode, scalars, momentum, inputs, initial_alpha, initial_beta, initial_gamma
     )
 
-    def make(spec: PermutationSpec | None) -> Any:
-        return unf_functional(
-            spec,
-            hidden_channels,
-            hidden_layers,
-            fixed_axes=fixed_axes,
-            bias=bias,
-            initialization=initialization,
-        )
+    layer_options = {"fixed_axes": fixed_axes, "bias": bias, "initialization": initialization}
+    check_layer_options(**layer_options)
+
+    def make(spec: PermutationSpec | None) -> Functional:
+        return unf_functional(spec, hidden_channels, hidden_layers, **layer_options)
 
     if spec is None and task_family is not None:
         spec = resolve_spec(task_family)

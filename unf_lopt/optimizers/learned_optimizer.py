@@ -65,8 +65,15 @@ class ResidualOptimizer(ecosystem.Optimizer):
     ``W ← W − α·(m^γ0 + β·f(W, ∇, {m^γi}, t))`` (Zhou et al., arXiv 2402.05232, eq. 15).
     """
 
-    def __init__(self, functional: Functional | None, options: StepOptions, theta: PyTree):
+    def __init__(
+        self,
+        functional: Functional | None,
+        options: StepOptions,
+        theta: PyTree,
+        spec: PermutationSpec | None = None,
+    ):
         super().__init__()
+        self._spec = spec
         self._functional = functional
         self._options = options
         self._theta = theta
@@ -79,7 +86,13 @@ class ResidualOptimizer(ecosystem.Optimizer):
         key: jax.Array | None = None,
         **kwargs: Any,
     ) -> OptimizerState:
-        """State before the first step; ``num_steps`` and ``key`` are not used."""
+        """State before the first step; ``num_steps`` and ``key`` are not used.
+
+        Raises:
+          SpecError: the parameters are not those of the weight space it is bound to.
+        """
+        if self._spec is not None:
+            self._spec.flatten(params)
         count = len(features.MOMENTUM_DECAYS)
         return OptimizerState(
             params=params,
@@ -187,7 +200,8 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
           ValueError: the optimizer needs a spec and is not bound to one.
         """
         functional = self._bound_functional() if self._make_functional else None
-        return ResidualOptimizer(functional, self._options, theta)
+        spec = self.spec if self._needs_spec else None
+        return ResidualOptimizer(functional, self._options, theta, spec)
 
     def _bound_functional(self) -> Functional:
         if self._functional is None:

@@ -13,7 +13,7 @@ import gin
 import jax
 
 from unf_lopt import ecosystem
-from unf_lopt.optimizers import load_theta, params_file
+from unf_lopt.optimizers import load_theta
 from unf_lopt.outer_training.metrics import MetricsLog, Progress
 from unf_lopt.outer_training.run_folder import RunFolder, TrainingState
 
@@ -44,7 +44,7 @@ def train(
       num_steps: outer steps in all.
       num_estimators: how many gradient estimators are averaged.
       seed: of theta, perturbations and inner problems.
-      init_theta_from: a ``params_`` file or a run's folder to take the first theta from.
+      init_theta_from: a ``params_N`` or a run's folder to take the first theta from.
       save_every_seconds: time between checkpoints; one is always written at the end, on Ctrl-C
         and on SIGTERM.
 
@@ -79,6 +79,19 @@ def train(
     return path
 
 
+class _WarmStart:
+    """Gives the learner, which only initializes, a theta that was trained before.
+
+    The ecosystem's own ``init_theta_from_path`` cannot read the folders that it now writes.
+    """
+
+    def __init__(self, theta: Any):
+        self._theta = theta
+
+    def init(self, key: jax.Array) -> Any:
+        return self._theta
+
+
 class _Run:
     """Learner, estimators and state of one run."""
 
@@ -93,12 +106,9 @@ class _Run:
         self._folder = folder
         self._key = jax.random.PRNGKey(seed)
         init_key, build_key, unroll_key = jax.random.split(self._step_key(0), 3)
-        options = {}
-        if init_theta_from:
-            path = params_file(init_theta_from)
-            load_theta(path, lopt)  # whose errors say what does not fit
-            options["init_theta_from_path"] = str(path)
-        self._learner = ecosystem.make_learner(lopt, **options)
+        self._learner = ecosystem.make_learner(
+            _WarmStart(load_theta(init_theta_from, lopt)[0]) if init_theta_from else lopt
+        )
         self._estimators = ecosystem.make_gradient_estimators(lopt, build_key, num_estimators)
         learner_state = self._learner.init(init_key)
         weights = self._learner.get_state_for_worker(learner_state)

@@ -1,0 +1,159 @@
+"""The command from end to end, and what it says when something is missing."""
+
+import json
+import subprocess
+import sys
+
+import gin
+import jax
+import pytest
+from absl import app, flags
+from absl.testing import flagsaver
+
+from tests.configs import configure
+from unf_lopt import ecosystem, evaluate
+from unf_lopt.evaluation.baselines import adam_learning_rates
+
+ecosystem.define_flags()
+
+SEEDS, HORIZON = 5, 20
+
+
+def save_run(folder, *bindings, step=7):
+    """A folder as outer training leaves it: the config, and theta in the ecosystem's format."""
+    folder.mkdir(exist_ok=True)
+    configure(f"HORIZON = {HORIZON}", *bindings)
+    (folder / "config.gin").write_text(gin.config_str())
+    theta = gin.get_bindings("train")["lopt"].init(jax.random.PRNGKey(0))
+    record = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=step)
+    ecosystem.save_state(str(folder / f"params_{step}"), record)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_gin():
+    yield
+    gin.clear_config()
+
+
+def run(*arguments):
+    with flagsaver.flagsaver():
+        evaluate.main(flags.FLAGS(["evaluate", *arguments]))
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    unf = save_run(folder / "unf")
+    sgdm = save_run(folder / "sgdm", "LOPT = @learned_sgdm()", step=9)
+    gin.clear_config()
+    return unf, sgdm
+
+
+@pytest.fixture(scope="module")
+def evaluated(runs):
+    """The command in a process of its own: its output, and the folder of the report."""
+    unf, sgdm = runs
+    command = [sys.executable, "-m", "unf_lopt.evaluate", f"--train_log_dir={unf}"]
+    done = subprocess.run([*command, f"--compare={sgdm}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, unf / "evaluation"
+
+
+def test_the_command_writes_the_report_and_says_what_was_reached(evaluated):
+    output, folder = evaluated
+    found = results_of(folder)
+    assert (found["optimizer"], found["outer_steps"]) == ("unf", 7)
+    assert (found["horizon"], found["seeds"]) == (HORIZON, SEEDS)
+    assert found["same_seeds_and_batches"] is True
+    assert found["versions"]["learned_optimization"] == ecosystem.version()
+    assert found["optimizers"]["learned_sgdm"]["outer_steps"] == 9
+    adams = [entry for entry in found["optimizers"].values() if entry["kind"] == "adam"]
+    assert [entry["learning_rate"] for entry in adams] == adam_learning_rates()
+    for entry in found["optimizers"].values():
+        for split in ("train", "test"):
+            assert len(set(entry[split]["final_of_each_seed"])) == SEEDS
+    assert all(value > 0 for value in found["timing"]["seconds_per_inner_step"].values())
+    last = output.splitlines()[-1]
+    assert last.startswith("unf after 7 outer steps: train loss ")
+    assert "a short demo: 7 outer steps" in last
+    assert last.endswith(str(folder / "report.md"))
+    assert "learned_sgdm" in output
+
+
+def test_another_process_gives_the_same_bits_but_for_the_clock(runs, evaluated, tmp_path):
+    """And what else is compared changes nothing."""
+    run(f"--train_log_dir={runs[0]}", f"--output_dir={tmp_path}")
+    first, second = results_of(evaluated[1]), results_of(tmp_path)
+    del first["optimizers"]["learned_sgdm"]
+    assert {**first, "timing": None} == {**second, "timing": None}
+    both = (evaluated[1] / "curves.csv").read_text().splitlines()
+    alone = (tmp_path / "curves.csv").read_text().splitlines()
+    assert [line for line in both if not line.startswith("learned_sgdm")] == alone
+
+
+def test_flags_change_the_configuration_of_the_run(tmp_path, capsys):
+    """Also a task without data, and an optimizer that diverges on it."""
+    sgdm = ["LOPT = @learned_sgdm()", "TASK_FAMILY = @FixedDimQuadraticFamily()"]
+    folder = save_run(tmp_path / "run", *sgdm, "FixedDimQuadraticFamily.dim = 3")
+    theta = {"scalars": {"log_alpha": 80.0, "logit_gamma": 0.0}}
+    record = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=5)
+    chosen = tmp_path / "diverges"
+    ecosystem.save_state(str(chosen), record)
+    bindings = ["HORIZON=6", "evaluate.num_seeds=2", "evaluate.eval_every=3", "evaluate.seed=1"]
+    run(
+        f"--train_log_dir={folder}",
+        f"--checkpoint={chosen}",
+        "--gin_bindings=evaluate.learning_rates=(0.5, 0.1)",
+        *[f"--gin_bindings={binding}" for binding in bindings],
+    )
+    found = results_of(folder / "evaluation")
+    assert (found["horizon"], found["seeds"], found["outer_steps"]) == (6, 2, 5)
+    assert list(found["optimizers"]) == ["learned_sgdm", "adam_lr0.1", "adam_lr0.5"]
+    assert found["optimizers"]["learned_sgdm"]["train"]["final_mean"] is None
+    assert "train loss diverged" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"no config.gin in {tmp_path}.*unf_lopt.train"):
+        run(f"--train_log_dir={tmp_path}")
+
+
+def test_a_run_without_checkpoint_is_named(runs, tmp_path):
+    (tmp_path / "config.gin").write_text((runs[0] / "config.gin").read_text())
+    with pytest.raises(FileNotFoundError, match=f"no params_N file in {tmp_path}"):
+        run(f"--train_log_dir={tmp_path}")
+    with pytest.raises(FileNotFoundError, match="params_8"):
+        run(f"--train_log_dir={runs[0]}", f"--checkpoint={runs[0] / 'params_8'}")
+
+
+def test_a_checkpoint_of_another_optimizer_is_named(runs):
+    unf, sgdm = runs
+    with pytest.raises(ValueError, match="params_9 was not written by this unf"):
+        run(f"--train_log_dir={unf}", f"--checkpoint={sgdm / 'params_9'}")
+    with pytest.raises(ValueError, match="params_7 was not written by this learned_sgdm"):
+        run(f"--train_log_dir={unf}", "--gin_bindings=LOPT=@learned_sgdm()")
+
+
+def test_two_runs_of_one_optimizer_need_a_name(runs):
+    unf, _ = runs
+    with pytest.raises(ValueError, match=r"'unf'.*--compare=NAME=FOLDER"):
+        run(f"--train_log_dir={unf}", f"--compare={unf}")
+
+
+def test_a_run_with_an_unknown_plugin_says_how_to_import_it(runs, tmp_path):
+    config = (runs[0] / "config.gin").read_text()
+    (tmp_path / "config.gin").write_text(config + "\nmy_plugin.size = 3\n")
+    with pytest.raises(ValueError, match=r"(?s)my_plugin.*--gin_import=MODULE"):
+        run(f"--train_log_dir={tmp_path}")
+
+
+def test_arguments_that_are_missing_or_no_flags_are_named():
+    with pytest.raises(app.UsageError, match="--train_log_dir"):
+        run()
+    with pytest.raises(app.UsageError, match="not a flag: runs/demo"):
+        run("runs/demo")

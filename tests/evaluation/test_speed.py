@@ -1,0 +1,68 @@
+"""Laws of smoothing, steps to a loss, and speed-ups, on made-up curves."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from unf_lopt.evaluation.speed import SMOOTHING, smoothed, speedup_in_steps, steps_to_loss
+
+STEPS = np.arange(0, 210, 10)
+losses = arrays.arrays(np.float64, len(STEPS), elements=st.floats(1e-3, 1e3))
+rates = st.floats(0.01, 0.1)
+
+
+@given(losses)
+def test_smoothing_keeps_the_start_and_ends_at_the_mean_of_the_last(curve):
+    found = smoothed(curve)
+    assert found[0] == curve[0]
+    assert found[-1] == pytest.approx(curve[-SMOOTHING:].mean())
+    assert np.all((found >= curve.min() * (1 - 1e-9)) & (found <= curve.max() * (1 + 1e-9)))
+
+
+@given(losses, st.floats(1e-3, 1e3))
+def test_the_step_found_is_the_first_at_or_below_the_loss(curve, target):
+    step = steps_to_loss(STEPS, curve, target)
+    if step is None:
+        assert curve.min() > target
+    else:
+        place = list(STEPS).index(step)
+        assert curve[place] <= target
+        assert np.all(curve[:place] > target)
+
+
+@given(losses, st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
+def test_a_lower_loss_is_never_reached_earlier(curve, low, high):
+    low, high = sorted((low, high))
+    late, early = steps_to_loss(STEPS, curve, low), steps_to_loss(STEPS, curve, high)
+    assert late is None or (early is not None and early <= late)
+
+
+@given(losses, losses)
+def test_exchanging_the_two_inverts_the_speedup(ours, theirs):
+    found, inverse = speedup_in_steps(STEPS, ours, theirs), speedup_in_steps(STEPS, theirs, ours)
+    assert (found is None) == (inverse is None)
+    assert found is None or found * inverse == pytest.approx(1.0)
+
+
+@given(losses)
+def test_a_curve_is_as_fast_as_itself(curve):
+    found = speedup_in_steps(STEPS, curve, curve)
+    assert found == 1.0 if curve[-1] < curve[0] else found is None
+
+
+@given(rates)
+def test_time_run_twice_as_fast_is_twice_as_fast(rate):
+    theirs, ours = np.exp(-rate * STEPS), np.exp(-2 * rate * STEPS)
+    assert speedup_in_steps(STEPS, ours, theirs) == 2.0
+
+
+@given(losses, st.sampled_from([np.nan, np.inf]))
+def test_what_diverges_or_gets_nowhere_has_no_speedup(curve, end):
+    assume(curve[-1] < curve[0])
+    diverged, stuck = curve.copy(), np.full(len(STEPS), curve[0])
+    diverged[-1] = end
+    assert speedup_in_steps(STEPS, diverged, curve) is None
+    assert speedup_in_steps(STEPS, stuck, curve) is None
+    assert steps_to_loss(STEPS, np.full(len(STEPS), np.nan), 1.0) is None

@@ -1,0 +1,316 @@
+"""One contract for every optimizer, the paper's equation by hand, and the authors' code."""
+
+import gin
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from tests.configs import configure
+from tests.strategies import from_axes
+from unf_lopt import PermutationSpec, SpecError, assert_equivariant, ecosystem
+from unf_lopt.optimizers import deep_sets, learned_sgdm, unf
+from unf_lopt.optimizers.features import MOMENTUM_DECAYS, TIMESCALES
+from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
+
+# Parameters of any rank: a kernel of four axes, a recurrent matrix, a bias, a scalar.
+SPEC = from_axes(
+    {"kernel": ("row", "column", "a", "b"), "recurrent": ("b", "b"), "bias": ("b",), "scale": ()},
+    fixed={"row", "column"},
+    sizes={"a": 2, "b": 3, "row": 2, "column": 2},
+)
+MAKERS = {
+    "unf": lambda **options: unf(spec=SPEC, **options),
+    "deep_sets": deep_sets,
+    "learned_sgdm": learned_sgdm,
+}
+every_optimizer = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+every_mode = pytest.mark.parametrize("mode", ["paper", "released"])
+
+
+def random_tree(seed, dtype="float32"):
+    generator = np.random.default_rng(seed)
+    return {
+        path: jnp.asarray(generator.normal(size=shape), dtype)
+        for path, shape in zip(SPEC.paths, SPEC.shapes, strict=True)
+    }
+
+
+def random_theta(lopt, seed=0):
+    """Theta with nothing left at an initial zero, and a correction large enough to see."""
+    generator = np.random.default_rng(seed)
+    theta = lopt.init(jax.random.PRNGKey(seed))
+    theta = jax.tree.map(lambda x: x + 0.1 * generator.normal(size=x.shape).astype("f4"), theta)
+    if "log_beta" in theta["scalars"]:
+        theta["scalars"]["log_beta"] = jnp.float32(0.0)
+    return theta
+
+
+def parameter_count(lopt):
+    return sum(leaf.size for leaf in jax.tree.leaves(lopt.init(jax.random.PRNGKey(0))))
+
+
+@pytest.mark.parametrize(
+    ("make", "count"), [(unf, 3783), (deep_sets, 2788), (learned_sgdm, 2)], ids=MAKERS
+)
+def test_parameter_counts_of_the_paper_on_its_mlp(make, count):
+    lopt = make(task_family=digits_mlp_family())
+    assert parameter_count(lopt) == count
+    assert parameter_count(make(task_family=digits_mlp_family(), scalars="raw")) == count
+
+
+@every_mode
+@every_optimizer
+def test_whole_update_is_equivariant(make, mode):
+    lopt = make(mode=mode)
+    theta = random_theta(lopt)
+    opt = lopt.opt_fn(theta)
+
+    @jax.jit
+    def three_steps(channels):
+        """Channel 0 is the parameters, 1 to 3 are the gradients of three steps."""
+        state = opt.init(jax.tree.map(lambda x: x[..., 0], channels))
+        for step in range(1, 4):
+            grad = jax.tree.map(lambda x, step=step: x[..., step], channels)
+            state = opt.update(state, grad, loss=jnp.float32(1.0))
+        return jax.tree.map(lambda x: x[..., None], opt.get_params(state))
+
+    assert_equivariant(three_steps, SPEC, jax.random.key(1), channels=4, tolerance=1e-5)
+
+
+@every_mode
+@every_optimizer
+def test_second_step_compiles_nothing_and_keeps_types(make, mode):
+    lopt = make(mode=mode)
+    opt = lopt.opt_fn(random_theta(lopt))
+    traces = []
+
+    @jax.jit
+    def update(state, grad):
+        traces.append(1)
+        return opt.update(state, grad, loss=jnp.float32(1.0), model_state=None)
+
+    state = opt.init(random_tree(0), None, num_steps=10, key=jax.random.PRNGKey(0))
+    after = update(update(state, random_tree(1)), random_tree(2))
+    assert len(traces) == 1
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    assert int(after.iteration) == 2
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(after.params))
+
+
+@every_optimizer
+def test_bfloat16_parameters_stay_bfloat16(make):
+    lopt = make()
+    opt = lopt.opt_fn(random_theta(lopt))
+    state = opt.update(opt.init(random_tree(0, "bfloat16")), random_tree(1, "bfloat16"), loss=1.0)
+    assert {str(leaf.dtype) for leaf in state.params.values()} == {"bfloat16"}
+
+
+@every_optimizer
+def test_the_ecosystems_interface(make):
+    lopt = make()
+    opt = lopt.opt_fn(lopt.init(jax.random.PRNGKey(0)), is_training=True)
+    assert isinstance(lopt, ecosystem.LearnedOptimizer)
+    assert isinstance(opt, ecosystem.Optimizer)
+    state = opt.init(random_tree(0), {"mean": jnp.float32(1.0)})
+    params, model_state = opt.get_params_state(state)
+    assert params is state.params and model_state["mean"] == 1.0
+    state = opt.update(state, random_tree(1), model_state={"mean": jnp.float32(2.0)}, is_valid=True)
+    assert opt.get_state(state)["mean"] == 2.0
+    replaced = opt.set_params(state, random_tree(5))
+    np.testing.assert_array_equal(opt.get_params(replaced)["bias"], random_tree(5)["bias"])
+
+
+@pytest.mark.parametrize("momentum", ["sum", "average"])
+@pytest.mark.parametrize("inputs", ["raw", "normalized"])
+def test_equation_15_by_hand(momentum, inputs):
+    """Deep Sets, with every quantity written out in NumPy."""
+    lopt = deep_sets(momentum=momentum, inputs=inputs)
+    theta = random_theta(lopt)
+    opt = lopt.opt_fn(theta)
+    alpha, beta = (np.exp(theta["scalars"][f"log_{name}"]) for name in ("alpha", "beta"))
+    gamma = expit(theta["scalars"]["logit_gamma"])
+    layers = list(theta["functional"].values())
+    state = opt.init(random_tree(0))
+    w = np.asarray(random_tree(0)["recurrent"])
+    nominal, momenta = np.zeros_like(w), np.zeros((*w.shape, 6), "f4")
+    for t in range(4):
+        grad = random_tree(10 + t)
+        state = opt.update(state, grad, loss=jnp.float32(1.0))
+        g = np.asarray(grad["recurrent"])
+        decays = np.array(MOMENTUM_DECAYS, "f4")
+        keep = (1.0, 1.0) if momentum == "sum" else (1 - gamma, 1 - decays)
+        nominal = gamma * nominal + keep[0] * g
+        momenta = decays * momenta + keep[1] * g[..., None]
+        x = np.concatenate([w[..., None], g[..., None], momenta], axis=-1)
+        if inputs == "normalized":
+            x = np.clip(x, -1, 1)
+            x = x / np.sqrt(np.mean(x**2, axis=(0, 1)) + 1e-5)
+        time = np.tanh(t / np.array(TIMESCALES) - 1)
+        x = np.concatenate([x, np.broadcast_to(time, (*w.shape, 11))], axis=-1)
+        for index, layer in enumerate(layers):
+            x = x @ np.asarray(layer["w"]) + np.asarray(layer["b"])
+            x = np.maximum(x, 0) if index < len(layers) - 1 else x
+        w = w - alpha * (nominal + beta * x[..., 0])
+        np.testing.assert_allclose(state.params["recurrent"], w, rtol=2e-4, atol=2e-4)
+
+
+def test_unf_sees_the_whole_weight_space_and_deep_sets_does_not():
+    def change_of_scale(lopt):
+        theta = random_theta(lopt)
+        opt = lopt.opt_fn(theta)
+        grad, other = random_tree(1), random_tree(1)
+        other["kernel"] = other["kernel"] + 1.0
+        after = [
+            opt.update(opt.init(random_tree(0)), g, loss=1.0).params["scale"] for g in (grad, other)
+        ]
+        return abs(float(after[0] - after[1]))
+
+    assert change_of_scale(unf(spec=SPEC)) > 1e-4
+    assert change_of_scale(deep_sets()) == 0.0
+
+
+def test_unf_starts_as_deep_sets():
+    theta = unf(spec=SPEC).init(jax.random.PRNGKey(0))
+    opt = unf(spec=SPEC).opt_fn(theta)
+    grad, other = random_tree(1), random_tree(1)
+    other["kernel"] = other["kernel"] + 1.0
+    after = [opt.update(opt.init(random_tree(0)), g, loss=1.0) for g in (grad, other)]
+    np.testing.assert_array_equal(after[0].params["bias"], after[1].params["bias"])
+
+
+def test_learned_sgdm_is_optax_sgd_with_momentum():
+    import optax
+
+    lopt = learned_sgdm(initial_alpha=0.05, initial_gamma=0.8)
+    opt = lopt.opt_fn(lopt.init(jax.random.PRNGKey(0)))
+    state, params = opt.init(random_tree(0)), random_tree(0)
+    reference = optax.sgd(0.05, momentum=0.8)
+    reference_state = reference.init(params)
+    for step in range(5):
+        grad = random_tree(step)
+        state = opt.update(state, grad, loss=1.0)
+        updates, reference_state = reference.update(grad, reference_state)
+        params = optax.apply_updates(params, updates)
+    for path in SPEC.paths:
+        np.testing.assert_allclose(state.params[path], params[path], rtol=1e-5, atol=1e-6)
+
+
+@every_optimizer
+def test_parametrizations_begin_at_the_same_step(make):
+    steps = []
+    for scalars in ("log", "raw", "constant"):
+        lopt = make(scalars=scalars, initial_alpha=0.03, initial_gamma=0.7)
+        opt = lopt.opt_fn(lopt.init(jax.random.PRNGKey(0)))
+        steps.append(opt.update(opt.init(random_tree(0)), random_tree(1), loss=1.0).params)
+    for other in steps[1:]:
+        for path in SPEC.paths:
+            np.testing.assert_allclose(steps[0][path], other[path], rtol=1e-5)
+
+
+def test_binding():
+    family = digits_mlp_family()
+    unbound = unf()
+    with pytest.raises(ValueError, match=r"unf is not bound.*lopt\.bind\(task_family\)"):
+        unbound.init(jax.random.PRNGKey(0))
+    with pytest.raises(ValueError, match="unf is not bound"):
+        unbound.opt_fn({})
+    expected = jax.tree.leaves(unf(family).init(jax.random.PRNGKey(0)))
+    for source in (family, digits_mlp(), digits_mlp().permutation_spec()):
+        found = jax.tree.leaves(unbound.bind(source).init(jax.random.PRNGKey(0)))
+        assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+    assert unf(family, spec=SPEC).spec == SPEC  # the user's own spec wins
+    with pytest.raises(TypeError, match="TaskFamily, a Task or a PermutationSpec; got str"):
+        unbound.bind("digits")
+
+
+def test_parameters_that_do_not_fit_the_spec():
+    lopt = unf(spec=SPEC)
+    opt = lopt.opt_fn(lopt.init(jax.random.PRNGKey(0)))
+    with pytest.raises(SpecError, match=r"'bias' has shape \(7,\)"):
+        opt.init({**random_tree(0), "bias": jnp.zeros(7)})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "papers"}, r"mode='papers'.*'paper', 'released'"),
+        ({"scalars": "exp"}, r"scalars='exp'.*'log', 'raw', 'constant'"),
+        ({"momentum": "ema"}, r"momentum='ema'.*'sum', 'average'"),
+        ({"initial_gamma": 1.5}, r"initial_gamma=1.5"),
+        ({"initial_alpha": 0.0}, r"initial_alpha=0.0"),
+    ],
+)
+@every_optimizer
+def test_bad_options_are_errors_at_construction(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_unf_checks_its_layer_options_at_construction():
+    with pytest.raises(ValueError, match="bias='all'"):
+        unf(spec=SPEC, bias="all")
+    with pytest.raises(ValueError, match="inputs='clipped'"):
+        unf(spec=SPEC, inputs="clipped")
+
+
+@every_optimizer
+def test_round_trip_through_flax(make):
+    import flax
+
+    theta = random_theta(make())
+    fresh = make().init(jax.random.PRNGKey(9))
+    loaded = flax.serialization.from_bytes(fresh, flax.serialization.to_bytes(theta))
+    for a, b in zip(jax.tree.leaves(theta), jax.tree.leaves(loaded), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_gin_selects_by_one_binding(name):
+    configure(f"LOPT = @{name}()")
+    lopt = gin.get_configurable("train")  # resolves %LOPT when it is called
+    assert gin.query_parameter("train.lopt").selector.endswith(name)
+    assert lopt is not None
+
+
+def test_a_task_without_a_spec_says_how_to_give_one():
+    family = ecosystem.single_task_to_family(ecosystem.QuadraticTask())
+    with pytest.raises(ValueError, match="declares no permutation_spec"):
+        unf(family)
+    spec = PermutationSpec.from_names(("x",), ecosystem.params_shapes(family))
+    unf(family, spec=spec).init(jax.random.PRNGKey(0))
+
+
+@pytest.mark.skipif(
+    "ecosystem.version() != 'main'", reason="the authors' code is in GitHub main only"
+)
+def test_released_mode_is_the_authors_released_optimizer():
+    """Fifty steps of the authors' pointwise optimizer and of ours, with the same weights."""
+    theirs = ecosystem.load("research.univ_nfn.learned_opt.learned_opts")
+    task = digits_mlp()
+    their_lopt = theirs.ResidualOptMLP(task)
+    their_theta = their_lopt.init(jax.random.PRNGKey(0))
+    our_lopt = deep_sets(mode="released")
+    our_theta = our_lopt.init(jax.random.PRNGKey(0))
+    dense = [their_theta["params"][name] for name in sorted(their_theta["params"])]
+    our_theta["functional"] = {
+        name: {"w": layer["kernel"], "b": layer["bias"]}
+        for name, layer in zip(our_theta["functional"], dense, strict=True)
+    }
+    opts = their_lopt.opt_fn(their_theta), our_lopt.opt_fn(our_theta)
+    params = task.init(jax.random.PRNGKey(1))
+    states = [opt.init(params) for opt in opts]
+    grad_fn = jax.jit(jax.value_and_grad(task.loss))
+    updates = [jax.jit(lambda s, g, loss, opt=opt: opt.update(s, g, loss=loss)) for opt in opts]
+    for _ in range(50):
+        batch = next(task.datasets.train)
+        for index, (opt, update) in enumerate(zip(opts, updates, strict=True)):
+            loss, grad = grad_fn(opt.get_params(states[index]), jax.random.PRNGKey(0), batch)
+            states[index] = update(states[index], grad, loss)
+    for a, b in zip(
+        *(jax.tree.leaves(opt.get_params(s)) for opt, s in zip(opts, states, strict=True)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
