@@ -1,25 +1,6 @@
 """Data of the inner tasks: readers that can be resumed, and what they read."""
 
-from unf_lopt.ecosystem import (
-    SPLITS,
-    PositionedIterator,
-    fresh_datasets,
-    positions,
-    set_positions,
-    with_fresh_data,
-)
 from unf_lopt.tasks.data.digits import digits_datasets, digits_splits
 from unf_lopt.tasks.data.reader import BatchReader, array_datasets
 
-__all__ = [
-    "SPLITS",
-    "BatchReader",
-    "PositionedIterator",
-    "array_datasets",
-    "digits_datasets",
-    "digits_splits",
-    "fresh_datasets",
-    "positions",
-    "set_positions",
-    "with_fresh_data",
-]
+__all__ = ["BatchReader", "array_datasets", "digits_datasets", "digits_splits"]

@@ -13,7 +13,7 @@ from absl.testing import flagsaver
 from unf_lopt import ecosystem
 
 _EXPERIMENT = """
-include 'ecosystem.gin'
+include 'base/outer_training.gin'
 LOPT = @LearnableSGDM()
 TASK_FAMILY = @FixedDimQuadraticFamily()
 FixedDimQuadraticFamily.dim = 3
@@ -103,8 +103,8 @@ def test_macros_are_inlined_through_containers_and_macros(config):
 
 
 def test_a_macro_without_value_is_an_error(config):
-    config.write_text(_EXPERIMENT.replace("HORIZON = 8", ""))
-    with pytest.raises(ValueError, match="HORIZON"):
+    config.write_text(_EXPERIMENT + "train.seed = %HORIZONS")
+    with pytest.raises(ValueError, match="HORIZONS"):
         _parse(f"--config_file={config}")
 
 
@@ -135,8 +135,8 @@ def test_configs_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
     folder = ecosystem.add_config_path()
     assert os.path.isfile(folder / ecosystem.version() / "ecosystem.gin")
     assert ecosystem.add_config_path() == folder
-    _parse("--config_file=ecosystem.gin", finalize=False)
-    assert str(gin.query_parameter("GradientLearner.theta_opt")) == "@GradientClipOptimizer()"
+    _parse("--config_file=base/outer_training.gin", finalize=False)
+    assert str(gin.query_parameter("GradientLearner.theta_opt")) == "@norm_clipped_adam()"
 
 
 def test_flags_parsed_by_absl_are_read(config):

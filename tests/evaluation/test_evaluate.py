@@ -125,7 +125,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
 
 def test_a_run_without_checkpoint_is_named(runs, tmp_path):
     (tmp_path / "config.gin").write_text((runs[0] / "config.gin").read_text())
-    with pytest.raises(FileNotFoundError, match=f"no params_N file in {tmp_path}"):
+    with pytest.raises(FileNotFoundError, match=f"no params_N in {tmp_path}"):
         run(f"--train_log_dir={tmp_path}")
     with pytest.raises(FileNotFoundError, match="params_8"):
         run(f"--train_log_dir={runs[0]}", f"--checkpoint={runs[0] / 'params_8'}")

@@ -25,7 +25,7 @@ def rows(batches):
 def toy_datasets(seed=0):
     splits = {
         split: {"image": np.full((20, 2, 2, 1), number, np.float32), "label": np.arange(20)}
-        for number, split in enumerate(data.SPLITS)
+        for number, split in enumerate(ecosystem.SPLITS)
     }
     return data.array_datasets(splits, batch_size=3, num_classes=20, seed=seed)
 
@@ -34,7 +34,7 @@ def toy_datasets(seed=0):
     examples=st.integers(1, 60),
     batch_size=st.integers(1, 60),
     seed=st.integers(0, 2**70),
-    split=st.sampled_from(data.SPLITS),
+    split=st.sampled_from(ecosystem.SPLITS),
     epoch=st.integers(0, 5),
 )
 def test_an_epoch_holds_no_example_twice_and_whole_batches_only(
@@ -57,7 +57,7 @@ def test_a_batch_depends_on_seed_split_and_number_only(numbers, seed):
 
 
 def test_seeds_splits_and_epochs_have_orders_of_their_own():
-    readers = [rows_reader(seed=seed, split=split) for seed in (0, 1) for split in data.SPLITS]
+    readers = [rows_reader(seed=seed, split=split) for seed in (0, 1) for split in ecosystem.SPLITS]
     per_epoch = readers[0].batches_per_epoch
     drawn = rows(reader.batch(epoch * per_epoch) for reader in readers for epoch in range(3))
     assert len(set(drawn)) == len(drawn) == 24
@@ -138,9 +138,9 @@ def test_vectorized_draws_resume_from_saved_positions():
     expected = draw(uninterrupted, 5)
     draw(killed, 2)
     next(killed.datasets.test)
-    saved = data.positions(killed.datasets)
+    saved = ecosystem.positions(killed.datasets)
     assert saved == {"train": 8, "inner_valid": 0, "outer_valid": 0, "test": 1}
-    data.set_positions(resumed.datasets, saved)
+    ecosystem.set_positions(resumed.datasets, saved)
     rest = draw(resumed, 3)
     assert rest["image"].shape == (3, 4, 3, 2, 2, 1)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[2:]), rest, expected)
@@ -148,7 +148,7 @@ def test_vectorized_draws_resume_from_saved_positions():
 
 def test_the_abstract_batch_describes_the_batches():
     datasets = toy_datasets()
-    for split in data.SPLITS:
+    for split in ecosystem.SPLITS:
         found = jax.tree.map(lambda x: (x.shape, x.dtype), next(datasets.split(split)))
         assert found == jax.tree.map(lambda x: (x.shape, x.dtype), datasets.abstract_batch)
 
@@ -156,32 +156,32 @@ def test_the_abstract_batch_describes_the_batches():
 def test_fresh_data_leave_the_original_alone():
     family = family_on(toy_datasets())
     draw(family, 2)
-    before = data.positions(family.datasets)
-    twin = data.with_fresh_data(family, seed=1)
-    assert set(data.positions(twin.datasets).values()) == {0}
+    before = ecosystem.positions(family.datasets)
+    twin = ecosystem.with_fresh_data(family, seed=1)
+    assert set(ecosystem.positions(twin.datasets).values()) == {0}
     drawn = draw(twin, 3)
-    assert data.positions(family.datasets) == before
-    assert data.positions(twin.datasets)["train"] == 12
+    assert ecosystem.positions(family.datasets) == before
+    assert ecosystem.positions(twin.datasets)["train"] == 12
     np.testing.assert_array_equal(drawn["label"], draw(family_on(toy_datasets(1)), 3)["label"])
     assert not np.array_equal(drawn["label"], draw(family_on(toy_datasets(0)), 3)["label"])
 
 
 def test_a_task_without_data_has_nothing_to_position():
     task = ecosystem.QuadraticTask()
-    assert data.positions(task.datasets) == {}
-    data.set_positions(task.datasets, {})
-    assert data.with_fresh_data(task, seed=1).datasets is None
+    assert ecosystem.positions(task.datasets) == {}
+    ecosystem.set_positions(task.datasets, {})
+    assert ecosystem.with_fresh_data(task, seed=1).datasets is None
 
 
 def test_the_ecosystems_own_readers_cannot_be_positioned():
-    own = ecosystem.Datasets(*(ecosystem.ThreadSafeIterator(iter(())) for _ in data.SPLITS))
-    assert data.positions(own) is None
+    own = ecosystem.Datasets(*(ecosystem.ThreadSafeIterator(iter(())) for _ in ecosystem.SPLITS))
+    assert ecosystem.positions(own) is None
     with pytest.raises(ValueError, match="cannot be positioned"):
-        data.set_positions(own, dict.fromkeys(data.SPLITS, 0))
+        ecosystem.set_positions(own, dict.fromkeys(ecosystem.SPLITS, 0))
     with pytest.raises(ValueError, match="cannot be started anew"):
-        data.fresh_datasets(own, seed=1)
+        ecosystem.fresh_datasets(own, seed=1)
 
 
 def test_positions_of_other_data_are_refused():
     with pytest.raises(ValueError, match="saved for other data"):
-        data.set_positions(toy_datasets(), {"train": 3})
+        ecosystem.set_positions(toy_datasets(), {"train": 3})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from unf_lopt import ecosystem
 from unf_lopt.tasks import data
 
 # Of all images and labels, split by split. After a deliberate change of the splits, which makes
@@ -21,8 +22,8 @@ def test_the_splits_hold_every_image_once():
         "outer_valid": 256,
         "test": 256,
     }
-    found = np.concatenate([splits[split]["image"].reshape(-1, 64) for split in data.SPLITS])
-    labels = np.concatenate([splits[split]["label"] for split in data.SPLITS])
+    found = np.concatenate([splits[split]["image"].reshape(-1, 64) for split in ecosystem.SPLITS])
+    labels = np.concatenate([splits[split]["label"] for split in ecosystem.SPLITS])
     original = load_digits()
     rows = {image.tobytes(): label for image, label in zip(found * 16, labels, strict=True)}
     expected = {
@@ -52,7 +53,7 @@ def test_images_are_scaled_and_shared_read_only():
 
 def test_the_splits_are_the_same_everywhere():
     digest = hashlib.sha256()
-    for split in data.SPLITS:
+    for split in ecosystem.SPLITS:
         digest.update(data.digits_splits()[split]["image"].tobytes())
         digest.update(data.digits_splits()[split]["label"].tobytes())
     assert digest.hexdigest()[:16] == FINGERPRINT

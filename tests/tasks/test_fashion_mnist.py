@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from unf_lopt import ecosystem
-from unf_lopt.tasks import data, image_mlp
+from unf_lopt.tasks import image_mlp
 
 KEY = jax.random.PRNGKey(0)
 
@@ -76,4 +76,4 @@ def test_prepared_data_give_the_ecosystems_task(data_dir):
     assert 2 < task.loss(task.init(KEY), KEY, batch) < 4
     family = ecosystem.single_task_to_family(task)
     assert ecosystem.spec_of(family) == image_mlp.digits_mlp().permutation_spec()
-    assert data.positions(family.datasets) is None
+    assert ecosystem.positions(family.datasets) is None

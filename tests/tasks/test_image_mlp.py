@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from unf_lopt import ecosystem
-from unf_lopt.tasks import data, image_mlp
+from unf_lopt.tasks import image_mlp
 
 KEY = jax.random.PRNGKey(0)
 
@@ -116,13 +116,13 @@ def test_the_ecosystem_finds_the_spec(task):
 
 
 def test_each_task_has_readers_of_its_own(task):
-    before = data.positions(task.datasets)
+    before = ecosystem.positions(task.datasets)
     other = image_mlp.ImageMLP_Digits8_Relu32(data_seed=1)
     assert not np.array_equal(
         next(other.datasets.train)["label"], task.datasets.train.batch(0)["label"]
     )
-    assert data.positions(task.datasets) == before
-    assert data.positions(other.datasets)["train"] == 1
+    assert ecosystem.positions(task.datasets) == before
+    assert ecosystem.positions(other.datasets)["train"] == 1
 
 
 @pytest.mark.parametrize(

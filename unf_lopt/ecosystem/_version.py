@@ -1,11 +1,14 @@
 """Which `learned_optimization` is installed, and the one way to import a module of it."""
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 import pathlib
 import types
+from collections.abc import Iterator
 from typing import Literal
 
 PACKAGE = "learned_optimization"
@@ -56,6 +59,22 @@ def describe() -> str:
         return f"{PACKAGE} not installed, JAX {jax_version}"
 
 
+@contextlib.contextmanager
+def _without_oryx_notice() -> Iterator[None]:
+    # The ecosystem logs an error at every start because `oryx`, for its in-graph summaries, does
+    # not import on today's JAX. Nobody can do anything about it, and the README says it.
+    logger = logging.getLogger("absl")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "Oryx not found" not in record.getMessage()
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+
+
 def load(path: str) -> types.ModuleType:
     """Imports a module of the ecosystem, after restoring what the release needs.
 
@@ -71,7 +90,8 @@ def load(path: str) -> types.ModuleType:
 
         _restore.restore()
     try:
-        return importlib.import_module(f"{PACKAGE}.{path}")
+        with _without_oryx_notice():
+            return importlib.import_module(f"{PACKAGE}.{path}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == PACKAGE:
             raise

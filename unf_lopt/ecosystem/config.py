@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import gin
 from absl import flags
+from absl import logging as absl_logging
 
 import unf_lopt
 from unf_lopt import ecosystem
@@ -30,8 +31,12 @@ def add_config_path() -> pathlib.Path:
 
 
 def define_flags() -> None:
-    """Defines the ecosystem's flags: gin_bindings, gin_import, config_file, train_log_dir, task."""
+    """Defines the ecosystem's flags: gin_bindings, gin_import, config_file, train_log_dir, task.
+
+    Libraries then log warnings only, unless `--verbosity` says more.
+    """
     ecosystem.load("setup_experiment")
+    absl_logging.set_verbosity(absl_logging.WARNING)
 
 
 def parse_flags_and_config(

@@ -49,5 +49,5 @@ def adam_curves(
     Returns:
       The curves of each rate.
     """
-    population = Population(protocol.fresh(task_family), AdamAtRate())
-    return population.curves(jnp.asarray(learning_rates, jnp.float32), protocol)
+    population = Population(task_family, AdamAtRate(), protocol)
+    return population.curves(jnp.asarray(learning_rates, jnp.float32))

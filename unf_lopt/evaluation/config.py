@@ -8,7 +8,7 @@ from typing import Any
 
 import gin
 
-from unf_lopt.outer_training.run_folder import CONFIG
+from unf_lopt.optimizers import CONFIG
 
 # What evaluation takes from the macros of a training config, where the config does not say more.
 _FROM_MACROS = {"lopt": "LOPT", "task_family": "TASK_FAMILY", "horizon": "HORIZON"}

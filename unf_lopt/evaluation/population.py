@@ -6,7 +6,9 @@ rates would call it once for each.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,49 +22,54 @@ from unf_lopt.evaluation.protocol import SPLITS, Protocol
 PyTree = Any
 
 
+class Problem(NamedTuple):
+    """An inner problem before training: what depends on the seed and not on the optimizer."""
+
+    params: PyTree
+    state: PyTree
+    config: PyTree
+    key: jax.Array
+
+
 class Population:
     """Runs with M thetas and S seeds each; runs of one seed share initial parameters and batches.
 
-    Seeds and batches are those of the ecosystem's `multi_task_training_curves` with the same key,
-    so that its curves and these can be compared run by run. Stacked thetas have leaves [M, ...],
-    batches [S, ...], states of runs [M, S, ...].
+    Seeds and batches are those of the ecosystem's `multi_task_training_curves` with the same
+    protocol, so that its curves and these can be compared run by run. Stacked thetas have leaves
+    [M, ...], batches [S, ...], states of optimizers [M, S, ...].
 
     Args:
       task_family: what to train on.
       learned_opt: the `LearnedOptimizer` that takes the thetas.
+      protocol: seeds and steps.
     """
 
-    def __init__(self, task_family: Any, learned_opt: Any):
-        self._family = task_family
+    def __init__(self, task_family: Any, learned_opt: Any, protocol: Protocol):
+        self._family = protocol.fresh(task_family)
         self._lopt = learned_opt
-        of_seeds = jax.vmap(self._start_run, (None, 0, None))
-        self._start = jax.jit(jax.vmap(of_seeds, (0, None, None)), static_argnums=2)
-        of_seeds = jax.vmap(self._unroll_run, (None, 0, 0, 0))
-        self._unroll = jax.jit(jax.vmap(of_seeds, (0, 0, None, None)))
-        of_seeds = jax.vmap(self._loss_of_run, (None, 0, 0, 0))
-        self._losses = jax.jit(jax.vmap(of_seeds, (0, 0, None, None)))
+        self._protocol = protocol
+        self._problems = _initial_problems(task_family, protocol)
+        # Thetas have the first axis, seeds the second; states of optimizers have both.
+        self._start = _vectorized(self._start_run, (0, None), (None, 0))
+        axes = (0, 0, None, None, None), (None, 0, 0, 0, 0)
+        self._unroll = _vectorized(self._unroll_run, *axes)
+        self._losses = _vectorized(self._loss_of_run, *axes)
 
-    def curves(self, thetas: PyTree, protocol: Protocol) -> list[Curves]:
-        """Trains all runs from the start.
-
-        Args:
-          thetas: stacked.
-          protocol: seeds and steps.
-
-        Returns:
-          The curves of each theta.
-        """
-        runs = self.start(thetas, protocol)
+    def curves(self, thetas: PyTree) -> list[Curves]:
+        """Trains all runs from the start; returns the curves of each theta."""
+        protocol = self._protocol
+        opt_states = self._start(thetas, self._problems)
         found: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
-        for step in tqdm.tqdm(protocol.steps, leave=False):
+        for step in tqdm.tqdm(protocol.steps):
             last = step == protocol.horizon
-            passes = protocol.final_passes if last else 1
             for split in SPLITS:
-                losses = [self.losses(thetas, runs, protocol, split, step) for _ in range(passes)]
+                losses = [
+                    self._evaluate(thetas, opt_states, split, step)
+                    for _ in range(protocol.final_passes if last else 1)
+                ]
                 found[split].append(np.mean(losses, axis=0, dtype=np.float64))
             if not last:
-                batches = self.batches(protocol.num_seeds, protocol.eval_every, "train")
-                runs = self.unroll(thetas, runs, batches, _keys(protocol, step, 0))
+                opt_states = self._unroll(thetas, opt_states, *self._training_data(step))
         stacked = {split: np.stack(losses, axis=-1) for split, losses in found.items()}
         steps = np.asarray(protocol.steps)
         return [
@@ -70,38 +77,49 @@ class Population:
             for member in range(len(jax.tree.leaves(thetas)[0]))
         ]
 
-    def start(self, thetas: PyTree, protocol: Protocol) -> PyTree:
-        """All runs before the first step."""
-        # The ecosystem splits the key among devices, of which one is used, then among seeds.
-        keys = jax.random.split(jax.random.split(protocol.key, 1)[0], protocol.num_seeds)
-        return self._start(thetas, keys, protocol.horizon)
+    def unroller(self, thetas: PyTree) -> Callable[[], None]:
+        """For timing: a function that takes `eval_every` steps of all runs, from the start.
 
-    def unroll(self, thetas: PyTree, runs: PyTree, batches: PyTree, keys: jax.Array) -> PyTree:
-        """All runs after T more steps; batches with leaves [S, T, ...], keys [S, T]."""
-        return self._unroll(thetas, runs, batches, keys)
+        It is compiled, its data are on the device, and it returns when the steps are done.
+        """
+        opt_states = self._start(thetas, self._problems)
+        arguments = jax.device_put((thetas, opt_states, *self._training_data(0)))
 
-    def losses(
-        self, thetas: PyTree, runs: PyTree, protocol: Protocol, split: str, step: int
-    ) -> np.ndarray:
-        """Mean loss over the split's next batches, [M, S]."""
-        batches = self.batches(protocol.num_seeds, protocol.eval_batches, split)
-        keys = _keys(protocol, step, 1)
-        return np.asarray(self._losses(thetas, runs, batches, keys))
+        def unroll() -> None:
+            jax.block_until_ready(self._unroll(*arguments))
 
-    def batches(self, seeds: int, count: int, split: str) -> PyTree:
-        """The next batches of a split, leaves [seeds, count, ...]."""
+        unroll()
+        return unroll
+
+    def _evaluate(self, thetas: PyTree, opt_states: PyTree, split: str, step: int) -> np.ndarray:
+        """Mean losses over the split's next batches, [M, S]."""
+        count = self._protocol.eval_batches
+        keys = self._keys(2 * step + 1, count)
+        batches = self._batches(count, split)
+        return np.asarray(self._losses(thetas, opt_states, self._problems, batches, keys))
+
+    def _training_data(self, step: int) -> tuple[PyTree, PyTree, jax.Array]:
+        count = self._protocol.eval_every
+        return self._problems, self._batches(count, "train"), self._keys(2 * step, count)
+
+    def _batches(self, count: int, split: str) -> PyTree:
+        """The next batches of a split, leaves [S, count, ...]."""
         get_batches = ecosystem.load("training").get_batches
-        return get_batches(self._family, [seeds, count], split=split, numpy=True)
+        return get_batches(self._family, [self._protocol.num_seeds, count], split=split, numpy=True)
 
-    def _start_run(self, theta: PyTree, key: jax.Array, num_steps: int) -> PyTree:
-        sample_key, params_key, opt_key = jax.random.split(key, 3)
-        config = self._family.sample(sample_key)
-        params, state = self._family.task_fn(config).init_with_state(params_key)
-        opt = self._lopt.opt_fn(theta)
-        return opt.init(params, state, num_steps=num_steps, key=opt_key), config
+    def _keys(self, number: int, count: int) -> jax.Array:
+        """For tasks and optimizers that draw, [S, count]; `number` tells the calls apart."""
+        key = jax.random.fold_in(self._protocol.key, number)
+        return jax.random.split(key, (self._protocol.num_seeds, count))
 
-    def _unroll_run(self, theta: PyTree, run: PyTree, batches: PyTree, keys: jax.Array) -> PyTree:
-        opt, task = self._lopt.opt_fn(theta), self._family.task_fn(run[1])
+    def _start_run(self, theta: PyTree, problem: Problem) -> PyTree:
+        opt, steps = self._lopt.opt_fn(theta), self._protocol.horizon
+        return opt.init(problem.params, problem.state, num_steps=steps, key=problem.key)
+
+    def _unroll_run(
+        self, theta: PyTree, opt_state: PyTree, problem: Problem, batches: PyTree, keys: jax.Array
+    ) -> PyTree:
+        opt, task = self._lopt.opt_fn(theta), self._family.task_fn(problem.config)
         loss_and_grad = jax.value_and_grad(task.loss_with_state, has_aux=True)
 
         def step(opt_state: PyTree, data: tuple[PyTree, jax.Array]) -> tuple[PyTree, None]:
@@ -112,13 +130,13 @@ class Population:
             next_state = opt.update(opt_state, grad, loss=loss, model_state=state, key=opt_key)
             return next_state, None
 
-        return jax.lax.scan(step, run[0], (batches, keys))[0], run[1]
+        return jax.lax.scan(step, opt_state, (batches, keys))[0]
 
     def _loss_of_run(
-        self, theta: PyTree, run: PyTree, batches: PyTree, keys: jax.Array
+        self, theta: PyTree, opt_state: PyTree, problem: Problem, batches: PyTree, keys: jax.Array
     ) -> jax.Array:
-        task = self._family.task_fn(run[1])
-        params, state = self._lopt.opt_fn(theta).get_params_state(run[0])
+        task = self._family.task_fn(problem.config)
+        params, state = self._lopt.opt_fn(theta).get_params_state(opt_state)
 
         def loss(batch: PyTree, key: jax.Array) -> jax.Array:
             return task.loss_with_state_and_aux(params, state, key, batch)[0]
@@ -126,8 +144,24 @@ class Population:
         return jnp.mean(jax.vmap(loss)(batches, keys))
 
 
-def _keys(protocol: Protocol, step: int, purpose: int) -> jax.Array:
-    """Keys for tasks whose loss draws, [seeds, batches]: 0 to train, 1 to evaluate."""
-    count = protocol.eval_batches if purpose else protocol.eval_every
-    key = jax.random.fold_in(protocol.key, 2 * step + purpose)
-    return jax.random.split(key, (protocol.num_seeds, count))
+@functools.lru_cache(maxsize=1)
+def _initial_problems(task_family: Any, protocol: Protocol) -> Problem:
+    """The problems of all seeds, leaves [S, ...]; the same for every optimizer of a report."""
+
+    def start(key: jax.Array) -> Problem:
+        config_key, params_key, opt_key = jax.random.split(key, 3)
+        config = task_family.sample(config_key)
+        params, state = task_family.task_fn(config).init_with_state(params_key)
+        return Problem(params, state, config, opt_key)
+
+    # The ecosystem splits the key among devices, of which one is used, then among seeds.
+    keys = jax.random.split(jax.random.split(protocol.key, 1)[0], protocol.num_seeds)
+    return jax.jit(jax.vmap(start))(keys)
+
+
+def _vectorized(
+    function: Callable[..., PyTree],
+    over_thetas: tuple[int | None, ...],
+    over_seeds: tuple[int | None, ...],
+) -> Callable[..., PyTree]:
+    return jax.jit(jax.vmap(jax.vmap(function, over_seeds), over_thetas))

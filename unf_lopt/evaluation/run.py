@@ -68,14 +68,15 @@ def evaluate(
     protocol = Protocol(num_seeds, horizon, eval_every, eval_batches, seed=seed)
     rates = [float(rate) for rate in learning_rates or adam_learning_rates()]
     outcome = Outcome(task_family, protocol, [Trained.load(lopt, checkpoint), *compared])
+    runs = f"{num_seeds} seeds, {horizon} inner steps"
     for trained in outcome.learned:
-        with _stage(outcome, trained.name):
+        with _stage(outcome, trained.name, runs):
             outcome.curves[trained.name] = learned_curves(
                 task_family, trained.lopt, trained.theta, protocol
             )
-    with _stage(outcome, f"Adam at {len(rates)} learning rates"):
+    with _stage(outcome, f"Adam at {len(rates)} learning rates", runs):
         outcome.adam.update(zip(rates, adam_curves(task_family, rates, protocol), strict=True))
-    with _stage(outcome, "timing"):
+    with _stage(outcome, "timing", "an inner step of each"):
         optimizers = {trained.name: (trained.lopt, trained.theta) for trained in outcome.learned}
         optimizers[outcome.best_adam] = (AdamAtRate(), outcome.best_rate)
         outcome.seconds_per_step.update(seconds_per_step(task_family, optimizers, protocol))
@@ -83,9 +84,8 @@ def evaluate(
 
 
 @contextlib.contextmanager
-def _stage(outcome: Outcome, name: str) -> Iterator[None]:
-    protocol = outcome.protocol
-    print(f"{name}: {protocol.num_seeds} seeds, {protocol.horizon} inner steps …", flush=True)
+def _stage(outcome: Outcome, name: str, what: str) -> Iterator[None]:
+    print(f"{name}: {what} …", flush=True)
     started = time.perf_counter()
     yield
     outcome.stage_seconds[name] = time.perf_counter() - started

@@ -72,7 +72,9 @@ def seconds_per_step(
       Seconds by name.
     """
     unrolls = {
-        name: _compiled_unroll(protocol.fresh(task_family), lopt, theta, protocol)
+        name: Population(task_family, lopt, protocol).unroller(
+            jax.tree.map(lambda leaf: np.asarray(leaf)[None], theta)
+        )
         for name, (lopt, theta) in optimizers.items()
     }
     calls = max(1, _STEPS_PER_ROUND // protocol.eval_every)
@@ -84,17 +86,3 @@ def seconds_per_step(
                 unroll()
             found[name].append((time.perf_counter() - started) / (calls * protocol.eval_every))
     return {name: float(np.median(times)) for name, times in found.items()}
-
-
-def _compiled_unroll(task_family: Any, lopt: Any, theta: PyTree, protocol: Protocol) -> Any:
-    population = Population(task_family, lopt)
-    thetas = jax.tree.map(lambda leaf: np.asarray(leaf)[None], theta)
-    batches = population.batches(protocol.num_seeds, protocol.eval_every, "train")
-    keys = jax.random.split(protocol.key, (protocol.num_seeds, protocol.eval_every))
-    arguments = jax.device_put((thetas, population.start(thetas, protocol), batches, keys))
-
-    def unroll() -> None:
-        jax.block_until_ready(population.unroll(*arguments))
-
-    unroll()  # compiles
-    return unroll

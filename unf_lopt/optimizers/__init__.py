@@ -1,10 +1,17 @@
 """Learned optimizers: input features, the step, the functional in it, by their gin names."""
 
-from unf_lopt.optimizers.checkpoint import load_theta, newest_params, params_file
+from unf_lopt.optimizers.checkpoint import (
+    CONFIG,
+    load_theta,
+    newest_params,
+    params_file,
+    write_whole,
+)
 from unf_lopt.optimizers.family import deep_sets, learned_sgdm, unf
 from unf_lopt.optimizers.learned_optimizer import ResidualLearnedOptimizer, StepOptions
 
 __all__ = [
+    "CONFIG",
     "ResidualLearnedOptimizer",
     "StepOptions",
     "deep_sets",
@@ -13,4 +20,5 @@ __all__ = [
     "newest_params",
     "params_file",
     "unf",
+    "write_whole",
 ]

@@ -21,6 +21,18 @@ from unf_lopt import ecosystem
 
 PyTree = Any
 
+CONFIG = "config.gin"  # the whole configuration of a run, beside its params_N
+
+
+def write_whole(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file so that at any moment it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
 
 def newest_params(folder: str | os.PathLike[str]) -> pathlib.Path:
     """The ``params_N`` with the largest N in a run's folder.

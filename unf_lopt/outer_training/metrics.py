@@ -12,7 +12,7 @@ import time
 import tqdm
 
 from unf_lopt import ecosystem
-from unf_lopt.outer_training.run_folder import write_whole
+from unf_lopt.optimizers import write_whole
 
 COLUMNS = ("outer_step", "meta_loss", "meta_gradient_norm", "skipped", "seconds")
 METRICS = "metrics.csv"

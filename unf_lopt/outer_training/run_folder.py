@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem
+from unf_lopt.optimizers import CONFIG, write_whole
 
 PyTree = Any
 
-CONFIG = "config.gin"
 OPERATIVE_CONFIG = "operative_config.gin"
 _KEPT_CHECKPOINTS = 3
 
@@ -166,16 +166,6 @@ class RunFolder:
                 f"{path} does not fit the configured optimizer and task ({error}). It was "
                 "written with another configuration: choose another --train_log_dir."
             ) from error
-
-
-def write_whole(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file so that at any moment it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _on_device(tree: PyTree) -> PyTree:
