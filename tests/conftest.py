@@ -2,6 +2,8 @@
 
 import os
 
+import gin
+import pytest
 from hypothesis import settings
 
 # TensorFlow only reads data here; its start-up messages tell nothing.
@@ -16,3 +18,10 @@ os.environ.setdefault(
 # nobody watches must fail or pass the same way twice.
 settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def no_configuration_is_left_behind():
+    """gin's configuration is global: what one test binds, the next must not see."""
+    yield
+    gin.clear_config()

@@ -8,7 +8,8 @@ import pytest
 
 import unf_lopt
 
-HEAVY = ("tensorflow", "learned_optimization", "flax", "tensorflow_datasets", "matplotlib")
+# Not Flax: Haiku imports it by itself where it is installed.
+HEAVY = ("tensorflow", "learned_optimization", "tensorflow_datasets", "matplotlib")
 
 
 def test_a_layer_costs_no_import_of_the_ecosystem():

@@ -7,7 +7,7 @@ from unf_lopt.optimizers.checkpoint import (
     params_file,
     write_whole,
 )
-from unf_lopt.optimizers.family import deep_sets, learned_sgdm, unf
+from unf_lopt.optimizers.family import deep_sets, learned_sgdm, step_options, unf
 from unf_lopt.optimizers.learned_optimizer import ResidualLearnedOptimizer, StepOptions
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "load_theta",
     "newest_params",
     "params_file",
+    "step_options",
     "unf",
     "write_whole",
 ]

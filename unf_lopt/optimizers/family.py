@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import gin
@@ -18,34 +19,57 @@ from unf_lopt.symmetry import PermutationSpec
 
 # What paper and released code do differently. Released: step_mult 0.1, out_mult 1e-4.
 _MODES = {
-    "paper": {"scalars": "log", "momentum": "sum", "inputs": "raw", "beta": 1e-3},
+    "paper": {"scalars": "log", "momentum": "sum", "inputs": "raw", "initial_beta": 1e-3},
     "released": {
         "scalars": "constant",
         "momentum": "average",
         "inputs": "normalized",
-        "beta": 1e-4,
+        "initial_beta": 1e-4,
     },
 }
 
 
-def _step_options(
-    mode: str,
-    scalars: str | None,
-    momentum: str | None,
-    inputs: str | None,
-    alpha: float,
-    beta: float | None,
-    gamma: float,
+def step_options(
+    mode: str = "paper",
+    *,
+    scalars: str | None = None,
+    momentum: str | None = None,
+    inputs: str | None = None,
+    initial_alpha: float = 0.1,
+    initial_beta: float | None = None,
+    initial_gamma: float = 0.9,
 ) -> StepOptions:
+    """How the step of an optimizer is computed; what is None is what the mode says.
+
+    Args:
+      mode: ``"paper"``: the paper's equations (momenta m ← γ·m + ∇, inputs as they are, the
+        three scalars learned, β = 0.001 at first). ``"released"``: the authors' released code
+        (momenta are averages, inputs clipped and normalized, the scalars constants,
+        β = 0.0001).
+      scalars: ``"log"`` (α, β as logarithms, γ0 as a logit; the default in paper mode),
+        ``"raw"`` (as in the paper) or ``"constant"``.
+      momentum: ``"sum"`` or ``"average"``.
+      inputs: ``"raw"`` or ``"normalized"``.
+      initial_alpha: step size at first.
+      initial_beta: weight of the functional at first.
+      initial_gamma: decay of the nominal momentum at first.
+
+    Raises:
+      ValueError: an option that is not one of these.
+    """
     if mode not in _MODES:
         raise ValueError(f"mode={mode!r}: choose one of {tuple(_MODES)}.")
-    defaults = _MODES[mode]
+    given = {
+        "scalars": scalars,
+        "momentum": momentum,
+        "inputs": inputs,
+        "initial_beta": initial_beta,
+    }
+    chosen = _MODES[mode] | {name: value for name, value in given.items() if value is not None}
     return StepOptions(
-        StepScalars(
-            scalars or defaults["scalars"], alpha, defaults["beta"] if beta is None else beta, gamma
-        ),
-        momentum or defaults["momentum"],
-        inputs or defaults["inputs"],
+        StepScalars(chosen["scalars"], initial_alpha, chosen["initial_beta"], initial_gamma),
+        chosen["momentum"],
+        chosen["inputs"],
     )
 
 
@@ -57,15 +81,10 @@ def unf(
     *,
     hidden_channels: int = 32,
     hidden_layers: int = 3,
-    scalars: str | None = None,
-    momentum: str | None = None,
-    inputs: str | None = None,
-    initial_alpha: float = 0.1,
-    initial_beta: float | None = None,
-    initial_gamma: float = 0.9,
     fixed_axes: str = "exchangeable",
     bias: str = "tensor",
     initialization: str = "pointwise",
+    **step: Any,
 ) -> ResidualLearnedOptimizer:
     """A learned optimizer whose correction is a universal neural functional.
 
@@ -75,34 +94,22 @@ def unf(
     Args:
       task_family: a task family or task whose spec it is bound to.
       spec: the weight space, written by hand; wins over the task's own.
-      mode: ``"paper"``: the paper's equations (momenta m ← γ·m + ∇, inputs as they are, the
-        three scalars learned, β = 0.001 at first). ``"released"``: the authors' released code
-        (momenta are averages, inputs clipped and normalized, the scalars constants,
-        β = 0.0001).
+      mode: ``"paper"`` or ``"released"``, see :func:`step_options`.
       hidden_channels: channels of the pointwise layers.
       hidden_layers: how many pointwise layers.
-      scalars: ``"log"`` (α, β as logarithms, γ0 as a logit), ``"raw"`` (as in the paper) or
-        ``"constant"``; by default what the mode says (paper: ``"log"``).
-      momentum: ``"sum"`` or ``"average"``; by default what the mode says.
-      inputs: ``"raw"`` or ``"normalized"``; by default what the mode says.
-      initial_alpha: step size at first.
-      initial_beta: weight of the functional at first; by default what the mode says.
-      initial_gamma: decay of the nominal momentum at first.
       fixed_axes: of the last layer, see :class:`unf_lopt.UNFLinear`.
       bias: of the last layer.
       initialization: of the last layer; ``"pointwise"`` starts it as Deep Sets.
+      **step: the other arguments of :func:`step_options`.
 
     Returns:
       The learned optimizer; unbound where neither task family nor spec is given.
 
     Raises:
       ValueError: an option that is not one of these, or a task that declares no spec.
-      TypeError: ``task_family`` is neither a task family nor a task.
+      TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
     """
-    options = _step_options(
-        mode, scalars, momentum, inputs, initial_alpha, initial_beta, initial_gamma
-    )
-
+    options = step_options(mode, **step)
     layer_options = {"fixed_axes": fixed_axes, "bias": bias, "initialization": initialization}
     check_layer_options(**layer_options)
 
@@ -121,12 +128,7 @@ def deep_sets(
     *,
     hidden_channels: int = 32,
     hidden_layers: int = 3,
-    scalars: str | None = None,
-    momentum: str | None = None,
-    inputs: str | None = None,
-    initial_alpha: float = 0.1,
-    initial_beta: float | None = None,
-    initial_gamma: float = 0.9,
+    **step: Any,
 ) -> ResidualLearnedOptimizer:
     """The same optimizer with a pointwise last layer: it sees every entry by itself.
 
@@ -134,34 +136,25 @@ def deep_sets(
     the optimizer is one binding. The other arguments are those of :func:`unf`.
     """
     del task_family
-    options = _step_options(
-        mode, scalars, momentum, inputs, initial_alpha, initial_beta, initial_gamma
-    )
-    return ResidualLearnedOptimizer(
-        "deep_sets",
-        lambda spec: deep_sets_functional(hidden_channels, hidden_layers),
-        options,
-        needs_spec=False,
-    )
+
+    def make(spec: PermutationSpec | None) -> Functional:
+        return deep_sets_functional(hidden_channels, hidden_layers)
+
+    options = step_options(mode, **step)
+    return ResidualLearnedOptimizer("deep_sets", make, options, needs_spec=False)
 
 
 @gin.configurable(module="unf_lopt")
 def learned_sgdm(
-    task_family: Any = None,
-    mode: str = "paper",
-    *,
-    scalars: str = "log",
-    momentum: str | None = None,
-    initial_alpha: float = 0.1,
-    initial_gamma: float = 0.9,
+    task_family: Any = None, mode: str = "paper", *, scalars: str = "log", **step: Any
 ) -> ResidualLearnedOptimizer:
     """SGD with momentum whose step size and decay are meta-learned: the optimizer with β = 0.
 
-    The arguments are those of :func:`unf`; ``task_family`` is taken and not used.
+    The arguments are those of :func:`unf`; ``task_family`` is taken and not used. Its scalars
+    are all that it learns, so they are learned in every mode.
     """
     del task_family
-    options = _step_options(mode, scalars, momentum, None, initial_alpha, None, initial_gamma)
-    without_beta = StepScalars(scalars, initial_alpha, None, initial_gamma)
-    return ResidualLearnedOptimizer(
-        "learned_sgdm", None, StepOptions(without_beta, options.momentum), needs_spec=False
-    )
+    options = step_options(mode, scalars=scalars, **step)
+    without_beta = dataclasses.replace(options.scalars, beta=None)
+    options = dataclasses.replace(options, scalars=without_beta)
+    return ResidualLearnedOptimizer("learned_sgdm", None, options, needs_spec=False)

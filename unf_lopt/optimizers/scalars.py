@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logit
 
 PARAMETRIZATIONS = ("log", "raw", "constant")
+
+
+class _Learned(NamedTuple):
+    """What is learned in place of a scalar, and the maps there and back."""
+
+    name: str
+    of: Callable[[jax.Array], jax.Array]
+    back: Callable[[jax.Array], jax.Array]
+
+
+_LEARNED = {
+    "alpha": _Learned("log_alpha", jnp.log, jnp.exp),
+    "beta": _Learned("log_beta", jnp.log, jnp.exp),
+    "gamma": _Learned("logit_gamma", logit, jax.nn.sigmoid),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,20 +71,16 @@ class StepScalars:
             values["beta"] = jnp.float32(self.beta)
         if self.parametrization == "raw":
             return values
-        return {
-            f"logit_{name}" if name == "gamma" else f"log_{name}": (
-                logit(value) if name == "gamma" else jnp.log(value)
-            )
-            for name, value in values.items()
-        }
+        return {_LEARNED[name].name: _LEARNED[name].of(value) for name, value in values.items()}
 
-    def values(self, theta: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    def values(self, theta: Mapping[str, jax.Array]) -> dict[str, Any]:
         """α, β and γ0 from what ``init`` gave or training made of it."""
         if self.parametrization == "constant":
             return {"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
         if self.parametrization == "raw":
             return dict(theta)
         return {
-            name.split("_")[1]: jax.nn.sigmoid(x) if name == "logit_gamma" else jnp.exp(x)
-            for name, x in theta.items()
+            scalar: learned.back(theta[learned.name])
+            for scalar, learned in _LEARNED.items()
+            if learned.name in theta
         }

@@ -1,0 +1,67 @@
+"""Every config of the package is read and built."""
+
+import pathlib
+
+import gin
+import jax
+import pytest
+
+import unf_lopt.register
+from unf_lopt import ecosystem
+
+FOLDER = pathlib.Path(unf_lopt.__file__).parent / "gin"
+EXPERIMENTS = sorted(path.name for path in FOLDER.glob("*.gin"))
+OPTIMIZERS = ("unf", "deep_sets", "learned_sgdm")
+
+
+def read(config, *bindings):
+    gin.clear_config()
+    gin.parse_config_files_and_bindings([config], bindings)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("config", [name for name in EXPERIMENTS if "fashion" not in name])
+def test_builds_with_every_optimizer(config, optimizer):
+    read(config, f"LOPT = @{optimizer}()")
+    lopt = gin.get_bindings("train")["lopt"]
+    assert lopt.name == optimizer
+    lopt.init(jax.random.PRNGKey(0))
+    (estimator,) = ecosystem.make_gradient_estimators(lopt, jax.random.PRNGKey(0), 1)
+    assert estimator.trunc_length == 50
+    assert ecosystem.positions(ecosystem.task_family_of(estimator).datasets) is not None
+    ecosystem.make_learner(lopt)
+
+
+def test_the_papers_settings():
+    read("digits_mlp.gin")
+    lopt = gin.get_bindings("train")["lopt"]
+    (estimator,) = ecosystem.make_gradient_estimators(lopt, jax.random.PRNGKey(0), 1)
+    of_step = estimator if ecosystem.version() == "release" else estimator.truncated_step
+    assert (of_step.num_tasks, estimator.trunc_length, estimator.std) == (16, 50, 0.01)
+    assert gin.query_parameter("train.num_steps") == 50000
+    assert gin.query_parameter("norm_clipped_adam.max_norm") == 1.0
+    assert gin.query_parameter("ConstantTruncationSchedule.total_length") == 2000
+
+
+def test_fashion_mnist_says_at_once_that_its_data_are_missing(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    # What TFDS_DATA_DIR sets, which is read when TensorFlow Datasets is imported.
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    read("fashion_mnist_mlp.gin")
+    with pytest.raises(FileNotFoundError) as error:
+        gin.get_bindings("train")
+    for part in ("fashion_mnist", "TFDS_DATA_DIR", str(tmp_path), "ImageMLP_Digits8_Relu32"):
+        assert part in str(error.value)
+
+
+def test_a_spec_written_in_a_config_wins():
+    read(
+        "digits_mlp.gin",
+        "unf.spec = @spec_from_names()",
+        "spec_from_names.task_family = %TASK_FAMILY",
+        "spec_from_names.axes = {'mlp/~/linear_0': {'w': ('p', 'h'), 'b': ('h',)},"
+        " 'mlp/~/linear_1': {'w': ('h', 'c'), 'b': ('c',)}}",
+        "spec_from_names.fixed = ('p',)",
+    )
+    assert gin.get_bindings("train")["lopt"].spec.groups == {"c": 10, "h": 32}
