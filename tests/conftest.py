@@ -16,7 +16,7 @@ os.environ.setdefault(
 
 # The first example of a shape compiles, so a deadline would measure XLA. A run on a machine that
 # nobody watches must fail or pass the same way twice.
-settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("default", deadline=None, max_examples=30, derandomize="CI" in os.environ)
 settings.load_profile("default")
 
 

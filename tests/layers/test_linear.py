@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import from_axes, mlp_spec, specs
@@ -17,7 +17,6 @@ from unf_lopt.layers._plan import make_plan, terms
 from unf_lopt.symmetry import random_features
 
 MAPS_LIMIT = 500  # of a random example, so that the slow reference stays quick
-EXAMPLES = settings(max_examples=25)
 
 
 def small(spec):
@@ -45,7 +44,6 @@ def numpy_features(spec, seed, channels):
     }
 
 
-@EXAMPLES
 @given(specs().filter(small), st.sampled_from(["tensor", "full", "none"]), st.integers(0, 99))
 def test_fast_equals_definition(spec, bias, seed):
     layer = EquivariantLinear(spec, 2, bias=bias)
@@ -57,7 +55,6 @@ def test_fast_equals_definition(spec, bias, seed):
         np.testing.assert_allclose(fast[path], slow[path], atol=1e-12 * scale, err_msg=path)
 
 
-@EXAMPLES
 @given(specs().filter(small), st.sampled_from(["tensor", "full", "none"]), st.integers(0, 99))
 def test_equivariant_to_float64_precision(spec, bias, seed):
     layer = EquivariantLinear(spec, 2, bias=bias)
@@ -66,7 +63,6 @@ def test_equivariant_to_float64_precision(spec, bias, seed):
     assert_equivariant(apply, spec, jax.random.key(seed), features=features)
 
 
-@EXAMPLES
 @given(specs(max_rank=3))
 def test_every_coefficient_is_one_map(spec):
     layer = EquivariantLinear(spec, 1, bias="none")
@@ -121,9 +117,10 @@ def test_pointwise_initialization_starts_as_a_pointwise_layer():
     layer = EquivariantLinear(spec, 2, initialization="pointwise")
     params = layer.init(jax.random.key(0), 3)
     features = random_features(spec, jax.random.key(1), 3)
-    outputs = layer.apply(params, features)
+    apply = jax.jit(layer.apply)
+    outputs = apply(params, features)
     changed = {**features, "b": features["b"].at[0].add(1.0), "s": features["s"] + 1.0}
-    difference = jax.tree.map(jnp.subtract, layer.apply(params, changed), outputs)
+    difference = jax.tree.map(jnp.subtract, apply(params, changed), outputs)
     assert jnp.max(jnp.abs(difference["w"])) < 1e-14
     assert jnp.max(jnp.abs(difference["b"][1:])) < 1e-14
     assert jnp.min(jnp.abs(difference["b"][0])) > 1e-3
@@ -135,7 +132,7 @@ def test_lecun_initialization_keeps_the_variance():
     features = {
         path: jnp.ones((*shape, 64)) for path, shape in zip(spec.paths, spec.shapes, strict=True)
     }
-    outputs = layer.apply(layer.init(jax.random.key(0), 64), features)
+    outputs = jax.jit(layer.apply)(layer.init(jax.random.key(0), 64), features)
     for output in outputs.values():
         assert 0.8 < float(jnp.std(output)) < 1.25
 
@@ -164,7 +161,7 @@ def test_dtype_is_kept(dtype):
     spec = mlp_spec((4, 3, 2))
     layer = EquivariantLinear(spec, 2)
     features = random_features(spec, jax.random.key(0), 3, dtype)
-    outputs = layer.apply(layer.init(jax.random.key(1), 3, dtype), features)
+    outputs = jax.jit(layer.apply)(layer.init(jax.random.key(1), 3, dtype), features)
     assert {str(output.dtype) for output in outputs.values()} == {dtype}
 
 
@@ -174,15 +171,17 @@ def test_works_under_vmap_and_grad():
     params = layer.init(jax.random.key(1), 3)
     features = random_features(spec, jax.random.key(0), 3)
     batch = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), features)
-    outputs = jax.vmap(lambda x: layer.apply(params, x))(batch)
-    single = layer.apply(params, features)
+    outputs = jax.jit(jax.vmap(layer.apply, (None, 0)))(params, batch)
+    single = jax.jit(layer.apply)(params, features)
     for path in spec.paths:
         np.testing.assert_allclose(outputs[path][0], single[path], atol=1e-12)
 
-    def loss(p):
+    @jax.jit
+    @jax.grad
+    def gradient(p):
         return sum(jnp.sum(leaf**2) for leaf in layer.apply(p, features).values())
 
-    assert all(jnp.any(g != 0) for g in jax.tree.leaves(jax.grad(loss)(params)))
+    assert all(jnp.any(g != 0) for g in jax.tree.leaves(gradient(params)))
 
 
 def test_bad_options_and_trees_are_errors_at_once():
