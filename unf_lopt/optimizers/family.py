@@ -23,7 +23,7 @@ _MODES = {
     "released": {
         "scalars": "constant",
         "momentum": "average",
-        "inputs": "normalized",
+        "inputs": "tensor_rms",
         "initial_beta": 1e-4,
     },
 }
@@ -44,12 +44,13 @@ def step_options(
     Args:
       mode: ``"paper"``: the paper's equations (momenta m ← γ·m + ∇, inputs as they are, the
         three scalars learned, β = 0.001 at first). ``"released"``: the authors' released code
-        (momenta are averages, inputs clipped and normalized, the scalars constants,
-        β = 0.0001).
+        (momenta are averages, inputs clipped and normalized per tensor, the scalars
+        constants, β = 0.0001).
       scalars: ``"log"`` (α, β as logarithms, γ0 as a logit; the default in paper mode),
         ``"raw"`` (as in the paper) or ``"constant"``.
       momentum: ``"sum"`` or ``"average"``.
-      inputs: ``"raw"`` or ``"normalized"``.
+      inputs: ``"raw"``, ``"tensor_rms"`` or ``"channel_rms"``, see
+        :func:`unf_lopt.optimizers.features.input_features`.
       initial_alpha: step size at first.
       initial_beta: weight of the functional at first.
       initial_gamma: decay of the nominal momentum at first.

@@ -13,7 +13,7 @@ MOMENTUM_DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 TIMESCALES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000)
 INPUT_CHANNELS = 2 + len(MOMENTUM_DECAYS) + len(TIMESCALES)
 MOMENTA = ("sum", "average")
-INPUTS = ("raw", "normalized")
+INPUTS = ("raw", "tensor_rms", "channel_rms")
 
 _NORMALIZER_EPSILON = 1e-5
 
@@ -52,8 +52,10 @@ def input_features(
 ) -> PyTree:
     """The 19 input channels of every entry: W, ∇, six momenta, eleven of time.
 
-    Zhou et al., arXiv 2402.05232, appendix C.2; ``"normalized"`` is the authors' released
-    code: the first eight clipped to [−1, 1] and divided by their root mean square per tensor.
+    Zhou et al., arXiv 2402.05232, appendix C.2. ``"tensor_rms"`` is the authors' released code:
+    the first eight are clipped to [−1, 1] and divided by the root mean square of the whole
+    tensor, all eight together; with ``"channel_rms"`` each channel is divided by its own, so
+    that a small gradient is seen beside large weights.
 
     Args:
       params: leaves ``[*shape]``.
@@ -69,14 +71,16 @@ def input_features(
 
     def channels(p: jax.Array, g: jax.Array, m: jax.Array) -> jax.Array:
         x = jnp.concatenate([p[..., None], g[..., None], m], axis=-1).astype(jnp.float32)
-        if inputs == "normalized":
-            x = _normalize(jnp.clip(x, -1.0, 1.0))
+        if inputs != "raw":
+            entries = tuple(range(x.ndim - 1))
+            axes = entries if inputs == "channel_rms" else None
+            x = _normalize(jnp.clip(x, -1.0, 1.0), axes)
         time = jnp.broadcast_to(encoding, (*x.shape[:-1], len(TIMESCALES)))
         return jnp.concatenate([x, time], axis=-1)
 
     return jax.tree.map(channels, params, grad, momenta)
 
 
-def _normalize(x: jax.Array) -> jax.Array:
-    mean_square = jnp.mean(jnp.square(x), axis=tuple(range(x.ndim - 1)), keepdims=True)
+def _normalize(x: jax.Array, axes: tuple[int, ...] | None) -> jax.Array:
+    mean_square = jnp.mean(jnp.square(x), axis=axes, keepdims=True)
     return x * jax.lax.rsqrt(mean_square + _NORMALIZER_EPSILON)

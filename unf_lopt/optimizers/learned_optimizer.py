@@ -26,7 +26,8 @@ class StepOptions:
     Attributes:
       scalars: α, β and γ0.
       momentum: ``"sum"``: m ← γ·m + ∇; ``"average"``: m ← γ·m + (1 − γ)·∇.
-      inputs: ``"raw"`` or ``"normalized"`` features, see :func:`features.input_features`.
+      inputs: ``"raw"``, ``"tensor_rms"`` or ``"channel_rms"``, see
+        :func:`features.input_features`.
     """
 
     scalars: StepScalars
