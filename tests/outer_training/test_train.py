@@ -52,7 +52,7 @@ def assert_same_run(folder, other):
         assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -60,7 +60,7 @@ def train(
     folder = RunFolder(train_log_dir)
     folder.write_config()
     device = jax.devices()[0]
-    print(f"{ecosystem.describe()}; JAX {jax.__version__} on {device.device_kind} ({device})")
+    print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
     run = _Run(folder, lopt, num_estimators, seed, init_theta_from)
     folder.write_operative_config()
     log = MetricsLog(folder.path, run.state.outer_step)
