@@ -143,3 +143,9 @@ def test_flags_parsed_by_absl_are_read(config):
     flags.FLAGS(["command", f"--config_file={config}", "--gin_bindings=PES_STD=0.5"])
     assert ecosystem.parse_flags_and_config() is None
     assert gin.query_parameter("TruncatedPES.std") == 0.5
+
+
+def test_verbosity_asked_for_is_kept(config):
+    flags.FLAGS(["command", f"--config_file={config}", "--verbosity=1"])
+    ecosystem.parse_flags_and_config()
+    assert flags.FLAGS.verbosity == 1

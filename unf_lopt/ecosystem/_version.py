@@ -1,6 +1,5 @@
 """Which `learned_optimization` is installed, and the one way to import a module of it."""
 
-import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -8,8 +7,9 @@ import importlib.util
 import logging
 import pathlib
 import types
-from collections.abc import Iterator
 from typing import Literal
+
+from unf_lopt.ecosystem import _logs
 
 PACKAGE = "learned_optimization"
 
@@ -59,20 +59,10 @@ def describe() -> str:
         return f"{PACKAGE} not installed, JAX {jax_version}"
 
 
-@contextlib.contextmanager
-def _without_oryx_notice() -> Iterator[None]:
+def _says_oryx_is_missing(record: logging.LogRecord) -> bool:
     # The ecosystem logs an error at every start because `oryx`, for its in-graph summaries, does
     # not import on today's JAX. Nobody can do anything about it, and the README says it.
-    logger = logging.getLogger("absl")
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "Oryx not found" not in record.getMessage()
-
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
+    return "Oryx not found" in record.getMessage()
 
 
 def load(path: str) -> types.ModuleType:
@@ -90,7 +80,7 @@ def load(path: str) -> types.ModuleType:
 
         _restore.restore()
     try:
-        with _without_oryx_notice():
+        with _logs.without(logging.getLogger("absl"), _says_oryx_is_missing):
             return importlib.import_module(f"{PACKAGE}.{path}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == PACKAGE:

@@ -1,10 +1,9 @@
 """gin configs and the ecosystem's own command-line flags."""
 
-import contextlib
 import functools
 import logging
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import gin
 from absl import flags
@@ -12,6 +11,7 @@ from absl import logging as absl_logging
 
 import unf_lopt
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem import _logs
 
 
 @functools.cache
@@ -30,6 +30,7 @@ def add_config_path() -> pathlib.Path:
     return folder
 
 
+@functools.cache  # a second call would undo what --verbosity said in between
 def define_flags() -> None:
     """Defines the ecosystem's flags: gin_bindings, gin_import, config_file, train_log_dir, task.
 
@@ -66,20 +67,12 @@ def parse_flags_and_config(
         if "=" not in binding:
             raise ValueError(f"--gin_bindings={binding!r}: expected NAME=VALUE")
     # Not `setup_experiment()`: on GitHub main it also makes JAX log every compilation.
-    with _quiet_search():
+    with _logs.without(logging.getLogger(), _tells_where_no_config_is):
         ecosystem.load("setup_experiment").parse_and_set_gin_config(finalize, skip_unknown)
     return flags.FLAGS.train_log_dir
 
 
-@contextlib.contextmanager
-def _quiet_search() -> Iterator[None]:
+def _tells_where_no_config_is(record: logging.LogRecord) -> bool:
     # gin logs an error for every folder of its search path that a config is not in; where it is
     # in none, gin's exception names them all.
-    def keep(record: logging.LogRecord) -> bool:
-        return record.module != "resource_reader"
-
-    logging.getLogger().addFilter(keep)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeFilter(keep)
+    return record.module == "resource_reader"

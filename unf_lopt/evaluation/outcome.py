@@ -10,7 +10,7 @@ import numpy as np
 
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.protocol import Protocol, positioned
-from unf_lopt.optimizers import load_theta, params_file
+from unf_lopt.optimizers import load_theta, optimizer_name, params_file
 
 PyTree = Any
 
@@ -48,8 +48,7 @@ class Trained:
         """
         path = params_file(source)
         theta, outer_steps = load_theta(path, lopt)
-        name = name or getattr(lopt, "name", None) or type(lopt).__name__
-        return cls(name, lopt, theta, outer_steps, str(path))
+        return cls(name or optimizer_name(lopt), lopt, theta, outer_steps, str(path))
 
 
 @dataclasses.dataclass

@@ -4,6 +4,7 @@ from unf_lopt.optimizers.checkpoint import (
     CONFIG,
     load_theta,
     newest_params,
+    optimizer_name,
     params_file,
     write_whole,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "learned_sgdm",
     "load_theta",
     "newest_params",
+    "optimizer_name",
     "params_file",
     "step_options",
     "unf",

@@ -90,12 +90,17 @@ def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:
             for name in expected.keys() | found.keys()
             if found.get(name) != expected.get(name)
         )
-        name = getattr(lopt, "name", None) or type(lopt).__name__
         raise ValueError(
-            f"{path} was not written by this {name} on this weight space: {'; '.join(different)}"
+            f"{path} was not written by this {optimizer_name(lopt)} on this weight space: "
+            f"{'; '.join(different)}"
         )
     saved = flax.serialization.from_state_dict(target, saved)
     return jax.tree.map(jnp.asarray, saved.params), int(np.asarray(saved.step))
+
+
+def optimizer_name(lopt: Any) -> str:
+    """What messages and reports call a learned optimizer, ours or the ecosystem's."""
+    return getattr(lopt, "name", None) or type(lopt).__name__
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
