@@ -71,8 +71,8 @@ class EquivariantLinear:
 
     @property
     def plan(self) -> Plan:
-        """Features and slots of every bucket."""
-        return make_plan(self.spec)
+        """Features and slots of every bucket, between the plain blocks of the spec's view."""
+        return make_plan(self.spec.view.spec)
 
     def parameter_shapes(self, input_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters by name.
@@ -126,8 +126,8 @@ class EquivariantLinear:
         Raises:
           SpecError: the tree does not fit the spec, or its leaves differ in channels.
         """
-        leaves, unflatten = self.spec.flatten(features)
-        input_channels_of(self.spec, leaves)
+        leaves, unflatten = self.spec.view.flatten(features)
+        input_channels_of(self.plan.spec, leaves)
         pooled = [
             {blocks: _pool(_read_diagonal(leaf, blocks), len(blocks)) for blocks in partitions}
             for leaf, partitions in zip(leaves, self.plan.diagonals, strict=True)
@@ -150,7 +150,7 @@ class EquivariantLinear:
         return unflatten(
             [
                 jnp.broadcast_to(output, (*shape, self.output_channels))
-                for output, shape in zip(outputs, self.spec.shapes, strict=True)
+                for output, shape in zip(outputs, self.plan.spec.shapes, strict=True)
             ]
         )
 
@@ -183,7 +183,7 @@ class EquivariantLinear:
 
     def _scales(self) -> dict[str, np.ndarray]:
         """Standard deviation of each map's coefficients, before the one for channels."""
-        return _init_scales(self.spec, self.initialization)
+        return _init_scales(self.plan.spec, self.initialization)
 
 
 def coefficients_name(bucket: Bucket) -> str:

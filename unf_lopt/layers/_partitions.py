@@ -73,7 +73,7 @@ def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> in
       ValueError: an unknown ``fixed_axes``.
     """
     check_option("fixed_axes", fixed_axes, FIXED_AXES)
-    counts = [Counter(names) for names in spec.axes]
+    counts = [Counter(names) for names in spec.view.spec.axes]
     return sum(
         math.prod(bell_number(count) for count in (output + input_).values())
         for output in counts

@@ -97,7 +97,7 @@ class Plan:
 
 
 def terms(spec: PermutationSpec) -> Iterator[Term]:
-    """Every basis map of a layer, as the definition lists them."""
+    """Every basis map of a layer on a plain weight space, as the definition lists them."""
     for output, out_axes in enumerate(spec.axes):
         for input_, in_axes in enumerate(spec.axes):
             for blocks in valid_partitions(out_axes + in_axes):
@@ -106,7 +106,7 @@ def terms(spec: PermutationSpec) -> Iterator[Term]:
 
 @functools.lru_cache(maxsize=256)
 def make_plan(spec: PermutationSpec) -> Plan:
-    """The plan of a layer on a weight space; cached by spec."""
+    """The plan of a layer on a plain weight space (a spec's view); cached by spec."""
     order = {space: rank for rank, space in enumerate(spec.spaces)}
     features: dict[Bucket, list[Feature]] = {}
     slots: dict[Bucket, list[Slot]] = {}

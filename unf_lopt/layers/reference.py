@@ -62,8 +62,8 @@ def apply_by_definition(
     layer: EquivariantLinear, params: Mapping[str, Array], features: Any, *, xp: Any = jnp
 ) -> Any:
     """What ``layer.apply(params, features)`` must equal, by the definition, term by term."""
-    spec = layer.spec
-    leaves, unflatten = spec.flatten(features)
+    spec = layer.plan.spec
+    leaves, unflatten = layer.spec.view.flatten(features)
     outputs = [xp.zeros((*shape, layer.output_channels), leaves[0].dtype) for shape in spec.shapes]
     for term in terms(spec):
         coefficient = term_coefficient(layer, params, term)
@@ -88,7 +88,7 @@ def _biases(layer: EquivariantLinear, params: Mapping[str, Array], xp: Any) -> l
         return list(params["bias"])
     rows = iter(params["bias"])
     biases = []
-    for axes, shape in zip(layer.spec.axes, layer.spec.shapes, strict=True):
+    for axes, shape in zip(layer.plan.spec.axes, layer.plan.spec.shapes, strict=True):
         total: Any = 0.0
         partitions = sorted(valid_partitions(axes), key=lambda blocks: (-len(blocks), blocks))
         for blocks in partitions:

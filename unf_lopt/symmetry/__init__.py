@@ -1,12 +1,16 @@
 """Which axes of which parameters may be permuted: the spec and the law."""
 
+from unf_lopt.symmetry._axes import Axis, Product, Sum
 from unf_lopt.symmetry._equivariance import assert_equivariant, random_features
 from unf_lopt.symmetry._errors import SpecError, SymmetryError
 from unf_lopt.symmetry._spec import PermutationSpec
 
 __all__ = [
+    "Axis",
     "PermutationSpec",
+    "Product",
     "SpecError",
+    "Sum",
     "SymmetryError",
     "assert_equivariant",
     "random_features",

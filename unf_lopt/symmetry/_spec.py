@@ -12,7 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unf_lopt.symmetry import _axes
+from unf_lopt.symmetry._axes import Axis
 from unf_lopt.symmetry._errors import SpecError
+from unf_lopt.symmetry._provenance import Provenance
+from unf_lopt.symmetry._views import View, block_axes
 
 PyTree = Any
 Permutation = Mapping[str, jax.Array]
@@ -39,47 +43,62 @@ def _named_leaves(tree: PyTree, is_leaf: Any = None) -> tuple[dict[str, Any], An
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class PermutationSpec:
-    """Every axis of every parameter lies in one named *space*; axes of one space move together.
+    """Every axis of every parameter lies in named *spaces*; axes of one space move together.
 
     A space is permutable (a *group*: permuting it leaves the loss as it is) or fixed (pixels,
     classes: the axes index the same thing, but the loss is not invariant). The group acts by
     ``permuted[i] = original[index[i]]`` on each axis, the same index for every axis of a space
     (Zhou et al., "Universal Neural Functionals", arXiv 2402.05232, section 2).
 
+    Most axes lie in one space. One that a reshape joined from several (heads and head width) is
+    a :class:`Product` of them, one that a concatenation joined (the gates of an LSTM) a
+    :class:`Sum`; :attr:`view` has every axis in one space.
+
     A spec is immutable, hashable, comparable, picklable and a static node of a pytree, so it can
-    be a static argument of ``jax.jit``. Build one with :meth:`from_names`.
+    be a static argument of ``jax.jit``. :func:`unf_lopt.infer_spec` finds the one of a loss;
+    :meth:`from_names` builds one by hand.
 
     Attributes:
       paths: the parameters' paths, in the order in which JAX flattens the tree.
-      axes: for each parameter, the space of each of its axes.
+      axes: for each parameter, what each of its axes is made of: the name of a space, a
+        :class:`Product` or a :class:`Sum`.
       sizes: ``(space, size)`` of every space, in order of first appearance.
       fixed: the spaces that are not permutable.
+      provenance: where an inferred spec comes from; no part of its identity.
     """
 
     paths: tuple[str, ...]
-    axes: tuple[tuple[str, ...], ...]
+    axes: tuple[tuple[Axis, ...], ...]
     sizes: tuple[tuple[str, int], ...]
     fixed: frozenset[str]
+    provenance: Provenance | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_names(
-        cls, names: PyTree, params: PyTree, fixed: Collection[str] = ()
+        cls,
+        names: PyTree,
+        params: PyTree,
+        fixed: Collection[str] = (),
+        sizes: Mapping[str, int] | None = None,
     ) -> PermutationSpec:
-        """Builds a spec by hand: one space an axis, by name.
+        """Builds a spec by hand: what every axis is made of, by name.
 
         Args:
-          names: a tree like ``params`` whose leaves are tuples of space names, one an axis;
-            ``()`` for a scalar.
+          names: a tree like ``params`` whose leaves are tuples of strings, one an axis; ``()``
+            for a scalar. A string is the name of a space, or products and sums of them, as in
+            ``"heads*width"`` (row-major: heads outside) and ``"x + hidden"``; ``"1"`` is an
+            axis of size 1.
           params: the parameters, as arrays or ``jax.ShapeDtypeStruct``.
           fixed: the names of the spaces that must not be permuted.
+          sizes: sizes of spaces that the shapes do not tell, as for two factors of one axis.
 
         Returns:
           The spec.
 
         Raises:
           SpecError: names and params do not have the same leaves, a parameter has another number
-            of axes than names, two axes of one space differ in size, or ``fixed`` names a space
-            that no axis lies in.
+            of axes than names, an axis cannot be read, two axes of one space differ in size, a
+            size cannot be told, or ``fixed`` names a space that no axis lies in.
 
         Example:
           >>> params = {"w": jnp.zeros((4, 3)), "b": jnp.zeros(3)}
@@ -95,13 +114,13 @@ class PermutationSpec:
         given, _ = _named_leaves(names, is_leaf=_is_axis_names)
         _check_same_paths(given, shapes)
         axes = {path: _checked_names(path, given[path], shape) for path, shape in shapes.items()}
-        sizes = _sizes_of_spaces(axes, shapes)
-        unused = sorted(set(fixed) - set(sizes))
+        found = _sizes_of_spaces(axes, shapes, sizes or {})
+        unused = sorted(set(fixed) - set(found))
         if unused:
             raise SpecError(
-                f"from_names(fixed=...): no axis lies in {unused}; the spaces are {list(sizes)}."
+                f"from_names(fixed=...): no axis lies in {unused}; the spaces are {list(found)}."
             )
-        return cls(tuple(axes), tuple(axes.values()), tuple(sizes.items()), frozenset(fixed))
+        return cls(tuple(axes), tuple(axes.values()), tuple(found.items()), frozenset(fixed))
 
     @functools.cached_property
     def spaces(self) -> dict[str, int]:
@@ -116,7 +135,23 @@ class PermutationSpec:
     @functools.cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of every parameter, without channels."""
-        return tuple(tuple(self.spaces[name] for name in names) for names in self.axes)
+        return tuple(
+            tuple(_axes.size_of(axis, self.spaces) for axis in axes) for axes in self.axes
+        )
+
+    @functools.cached_property
+    def view(self) -> View:
+        """The same weight space with every axis in one space: what layers compute on."""
+        paths, plain = [], []
+        for path, axes in zip(self.paths, self.axes, strict=True):
+            blocks = list(block_axes(axes))
+            paths += [path] if len(blocks) == 1 else [f"{path}[{i}]" for i in range(len(blocks))]
+            plain += blocks
+        if tuple(plain) == self.axes:
+            return View(self, self)
+        used = {space for axes in plain for space in axes}
+        sizes = tuple(item for item in self.sizes if item[0] in used)
+        return View(self, PermutationSpec(tuple(paths), tuple(plain), sizes, self.fixed & used))
 
     def flatten(self, tree: PyTree) -> tuple[list[Any], Callable[[Sequence[Any]], PyTree]]:
         """Flattens a tree of this weight space, checking that it is one.
@@ -172,17 +207,19 @@ class PermutationSpec:
         self._check_permutation(permutation)
         leaves, unflatten = self.flatten(tree)
         permuted = []
-        for leaf, names in zip(leaves, self.axes, strict=True):
-            for axis, name in enumerate(names):
-                if name in permutation:
-                    leaf = jnp.take(leaf, permutation[name], axis=axis)
+        for leaf, axes in zip(leaves, self.axes, strict=True):
+            for position, axis in enumerate(axes):
+                if not permutation.keys().isdisjoint(_axes.spaces_of(axis)):
+                    index = _axes.index_of(axis, permutation, self.spaces)
+                    leaf = jnp.take(leaf, index, axis=position)
             permuted.append(leaf)
         return unflatten(permuted)
 
     def to_json(self) -> str:
         """The spec as JSON text; :meth:`from_json` reads it back."""
+        axes = [[_axes.to_record(axis) for axis in own] for own in self.axes]
         record = {
-            "axes": dict(zip(self.paths, self.axes, strict=True)),
+            "axes": dict(zip(self.paths, axes, strict=True)),
             "sizes": dict(self.sizes),
             "fixed": sorted(self.fixed),
         }
@@ -192,14 +229,56 @@ class PermutationSpec:
     def from_json(cls, text: str) -> PermutationSpec:
         """Reads what :meth:`to_json` wrote."""
         record = json.loads(text)
-        axes = tuple(tuple(names) for names in record["axes"].values())
+        axes = tuple(tuple(map(_axes.from_record, own)) for own in record["axes"].values())
         sizes = tuple((name, int(size)) for name, size in record["sizes"].items())
         return cls(tuple(record["axes"]), axes, sizes, frozenset(record["fixed"]))
+
+    def explain(self, path: str, axis: int) -> str:
+        """Why an axis lies where it does: what tied it to others, and what froze it.
+
+        Args:
+          path: the parameter's path, as ``paths`` has it.
+          axis: the position of the axis.
+
+        Returns:
+          Text for a person: the operations, each with its place in the user's source.
+
+        Raises:
+          SpecError: there is no such parameter or axis.
+        """
+        if path not in self.paths:
+            raise SpecError(f"explain({path!r}, {axis}): no such parameter; there are {self.paths}.")
+        axes = self.axes[self.paths.index(path)]
+        if not 0 <= axis < len(axes):
+            raise SpecError(f"explain({path!r}, {axis}): '{path}' has {len(axes)} axes.")
+        shown = self._show(axes[axis])
+        if self.provenance is None:
+            return f"{path} axis {axis} is {shown}: written by hand."
+        return f"{path} axis {axis} is {shown}\n{self.provenance.explain(path, axis)}"
+
+    def renamed(self, names: Callable[[str], str]) -> PermutationSpec:
+        """The same spec with other names of spaces; ``names`` must keep different ones apart."""
+        axes = tuple(tuple(_axes.rename(axis, names) for axis in own) for own in self.axes)
+        sizes = tuple((names(space), size) for space, size in self.sizes)
+        return PermutationSpec(
+            self.paths, axes, sizes, frozenset(map(names, self.fixed)), self.provenance
+        )
+
+    def canonical(self) -> PermutationSpec:
+        """The spec with spaces numbered by first appearance: equal for equal symmetries."""
+        order = [space for own in self.axes for axis in own for space in _axes.spaces_of(axis)]
+        numbers = {space: str(number) for number, space in enumerate(dict.fromkeys(order))}
+        renamed = self.renamed(numbers.__getitem__)
+        sizes = tuple(sorted(renamed.sizes, key=lambda item: int(item[0])))
+        return dataclasses.replace(renamed, sizes=sizes)
 
     def difference(self, other: PermutationSpec) -> str:
         """What distinguishes two specs, one line a difference; empty if they are equal."""
         lines = []
-        mine, theirs = (dict(zip(s.paths, s.axes, strict=True)) for s in (self, other))
+        mine, theirs = (
+            {path: tuple(map(_axes.show, own)) for path, own in zip(s.paths, s.axes, strict=True)}
+            for s in (self, other)
+        )
         for path in sorted(mine.keys() | theirs.keys()):
             if mine.get(path) != theirs.get(path):
                 lines.append(f"'{path}': {mine.get(path)} against {theirs.get(path)}")
@@ -214,13 +293,20 @@ class PermutationSpec:
     def __str__(self) -> str:
         """A table a person can read; fixed spaces in square brackets."""
         rows = [("parameter", "shape", "axes")]
-        for path, shape, names in zip(self.paths, self.shapes, self.axes, strict=True):
-            shown = ", ".join(f"[{name}]" if name in self.fixed else name for name in names)
+        for path, shape, axes in zip(self.paths, self.shapes, self.axes, strict=True):
+            shown = ", ".join(map(self._show, axes))
             rows.append((path, "×".join(map(str, shape)) or "scalar", shown))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         groups = ", ".join(f"{name} ({size})" for name, size in self.groups.items())
-        return "\n".join([*lines, f"groups: {groups or 'none'}"])
+        lines.append(f"groups: {groups or 'none'}")
+        if self.provenance and self.provenance.without_rule:
+            named = ", ".join(self.provenance.without_rule)
+            lines.append(f"frozen where a primitive has no rule: {named}")
+        return "\n".join(lines)
+
+    def _show(self, axis: Axis) -> str:
+        return _axes.show(axis, lambda name: f"[{name}]" if name in self.fixed else name)
 
     def _check_permutation(self, permutation: Permutation) -> None:
         for name, index in permutation.items():
@@ -250,7 +336,7 @@ def _check_same_paths(
         raise SpecError(f"{what} has no leaves: there is nothing to permute.")
 
 
-def _checked_names(path: str, names: Any, shape: Sequence[int]) -> tuple[str, ...]:
+def _checked_names(path: str, names: Any, shape: Sequence[int]) -> tuple[Axis, ...]:
     if not _is_axis_names(names):
         raise SpecError(
             f"'{path}': expected a tuple of names, one an axis, such as ('in', 'out'); got "
@@ -263,20 +349,54 @@ def _checked_names(path: str, names: Any, shape: Sequence[int]) -> tuple[str, ..
         )
     if 0 in shape:
         raise SpecError(f"'{path}' has shape {tuple(shape)}: an empty parameter has no means.")
-    return tuple(names)
+    return tuple(map(_axes.parse, names))
 
 
 def _sizes_of_spaces(
-    axes: Mapping[str, tuple[str, ...]], shapes: Mapping[str, Sequence[int]]
+    axes: Mapping[str, tuple[Axis, ...]],
+    shapes: Mapping[str, Sequence[int]],
+    given: Mapping[str, int],
 ) -> dict[str, int]:
-    first_seen: dict[str, tuple[int, str]] = {}
-    for path, names in axes.items():
-        for axis, (name, size) in enumerate(zip(names, shapes[path], strict=True)):
-            place = f"'{path}' axis {axis}"
-            known_size, known_place = first_seen.setdefault(name, (size, place))
-            if known_size != size:
-                raise SpecError(
-                    f"space '{name}' has size {known_size} at {known_place} but {size} at "
-                    f"{place}: axes of one space have one size. Give one of them another name."
-                )
-    return {name: size for name, (size, _) in first_seen.items()}
+    """The size of every space: told by a whole axis, given, or the one left in an axis."""
+    order = dict.fromkeys(s for own in axes.values() for axis in own for s in _axes.spaces_of(axis))
+    told = {name: (size, "sizes=") for name, size in given.items()}
+    pending = [
+        (axis, size, f"'{path}' axis {position}")
+        for path, own in axes.items()
+        for position, (axis, size) in enumerate(zip(own, shapes[path], strict=True))
+    ]
+    while pending:
+        unsolved = [item for item in pending if not _tell_size(*item, told)]
+        if len(unsolved) == len(pending):
+            axis, size, place = pending[0]
+            unknown = [space for space in _axes.spaces_of(axis) if space not in told]
+            raise SpecError(
+                f"{place} is {_axes.show(axis)} of length {size}: the sizes of {unknown} cannot "
+                "be told from the shapes; pass them with sizes={...}."
+            )
+        pending = unsolved
+    return {space: told[space][0] for space in order}
+
+
+def _tell_size(axis: Axis, length: int, place: str, told: dict[str, tuple[int, str]]) -> bool:
+    """Adds the size that the length of one axis tells, if all others in it are known."""
+    unknown = {space for space in _axes.spaces_of(axis) if space not in told}
+    if len(unknown) > 1:
+        return False
+    sizes = {space: size for space, (size, _) in told.items()}
+    if unknown:  # the length grows linearly with one unknown size
+        (space,) = unknown
+        at_zero, at_one = (_axes.size_of(axis, {**sizes, space: n}) for n in (0, 1))
+        told[space] = ((length - at_zero) // (at_one - at_zero), place)
+        sizes[space] = told[space][0]
+    found = _axes.size_of(axis, sizes)
+    if found == length and 0 not in sizes.values():
+        return True
+    if isinstance(axis, str):
+        known_size, known_place = told[axis]
+        raise SpecError(
+            f"space '{axis}' has size {known_size} at {known_place} but {length} at {place}: "
+            "axes of one space have one size. Give one of them another name."
+        )
+    used = {space: sizes[space] for space in _axes.spaces_of(axis)}
+    raise SpecError(f"{place} has length {length}, but {_axes.show(axis)} has {found} with {used}.")
