@@ -13,6 +13,8 @@ _HOMES = {
     "SpecError": "unf_lopt.symmetry",
     "SymmetryError": "unf_lopt.symmetry",
     "assert_equivariant": "unf_lopt.symmetry",
+    "common_refinement": "unf_lopt.symmetry",
+    "infer_spec": "unf_lopt.symmetry",
     "UNFLinear": "unf_lopt.layers",
     "PointwiseMLP": "unf_lopt.layers",
     "count_maps": "unf_lopt.layers",

@@ -4,6 +4,7 @@ from unf_lopt.symmetry._axes import Axis, Product, Sum
 from unf_lopt.symmetry._equivariance import assert_equivariant, random_features
 from unf_lopt.symmetry._errors import SpecError, SymmetryError
 from unf_lopt.symmetry._spec import PermutationSpec
+from unf_lopt.symmetry.inference import common_refinement, infer_spec
 
 __all__ = [
     "Axis",
@@ -13,5 +14,7 @@ __all__ = [
     "Sum",
     "SymmetryError",
     "assert_equivariant",
+    "common_refinement",
+    "infer_spec",
     "random_features",
 ]

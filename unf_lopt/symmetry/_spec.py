@@ -135,9 +135,7 @@ class PermutationSpec:
     @functools.cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of every parameter, without channels."""
-        return tuple(
-            tuple(_axes.size_of(axis, self.spaces) for axis in axes) for axes in self.axes
-        )
+        return tuple(tuple(_axes.size_of(axis, self.spaces) for axis in axes) for axes in self.axes)
 
     @functools.cached_property
     def view(self) -> View:
@@ -247,7 +245,9 @@ class PermutationSpec:
           SpecError: there is no such parameter or axis.
         """
         if path not in self.paths:
-            raise SpecError(f"explain({path!r}, {axis}): no such parameter; there are {self.paths}.")
+            raise SpecError(
+                f"explain({path!r}, {axis}): no such parameter; there are {self.paths}."
+            )
         axes = self.axes[self.paths.index(path)]
         if not 0 <= axis < len(axes):
             raise SpecError(f"explain({path!r}, {axis}): '{path}' has {len(axes)} axes.")
@@ -302,7 +302,7 @@ class PermutationSpec:
         lines.append(f"groups: {groups or 'none'}")
         if self.provenance and self.provenance.without_rule:
             named = ", ".join(self.provenance.without_rule)
-            lines.append(f"frozen where a primitive has no rule: {named}")
+            lines.append(f"frozen for lack of a rule: {named}")
         return "\n".join(lines)
 
     def _show(self, axis: Axis) -> str:

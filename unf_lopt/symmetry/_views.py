@@ -37,9 +37,7 @@ class View:
         Leaves have shape ``[*parameter.shape, ...]``; trailing axes are channels.
         """
         pairs = zip(leaves, self.source.axes, strict=True)
-        return [
-            block for leaf, axes in pairs for block in _split(leaf, axes, self.source.spaces)
-        ]
+        return [block for leaf, axes in pairs for block in _split(leaf, axes, self.source.spaces)]
 
     def join(self, blocks: Sequence[Any]) -> list[Any]:
         """The inverse of :meth:`split`; the blocks may have other channels than the leaves had."""

@@ -1,0 +1,167 @@
+"""One walk over a jaxpr that gives every array axis its node and every equation its due."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from unf_lopt.symmetry.inference import _source
+from unf_lopt.symmetry.inference._graph import AxisGraph, Node
+from unf_lopt.symmetry.inference.rules import RULES
+
+Axes = tuple[Node, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One equation as the walk saw it: what every axis of its inputs and outputs is.
+
+    Attributes:
+      equation: the equation.
+      inputs: the axes of every input.
+      outputs: the axes of every output.
+      inner: the steps of every jaxpr that its rule walked, in order.
+    """
+
+    equation: core.JaxprEqn
+    inputs: list[Axes]
+    outputs: list[Axes]
+    inner: list[list[Step]]
+
+
+@dataclasses.dataclass(frozen=True)
+class EquationReason:
+    """An operation of the user's loss, told as text only when somebody asks."""
+
+    primitive: str
+    source_info: Any
+    caller: EquationReason | None  # the operation in whose jaxpr this one stands
+
+    def __str__(self) -> str:
+        source, caller = self.source_info, self.caller
+        while caller is not None and not _source.is_known(source):
+            source, caller = caller.source_info, caller.caller
+        return f"{self.primitive} at {_source.place(source)}"
+
+
+class Walker:
+    """Applies the rule of every equation of a jaxpr to an axis graph.
+
+    Args:
+      graph: where the axes live.
+      randomness: ``"frozen"`` or ``"in_distribution"``: what axes of random draws are.
+      record: whether to keep every step.
+
+    Attributes:
+      without_rule: how often each primitive was met of which no rule knows.
+      steps: the steps of the jaxpr walked last, if they are kept.
+    """
+
+    def __init__(self, graph: AxisGraph, randomness: str = "frozen", record: bool = False):
+        self.graph = graph
+        self.randomness = randomness
+        self.without_rule: dict[str, list[EquationReason]] = {}
+        self._record = record
+        self._caller: EquationReason | None = None
+        self.steps: list[Step] = []
+
+    def walk(self, jaxpr: core.Jaxpr | core.ClosedJaxpr, inputs: Sequence[Axes]) -> list[Axes]:
+        """Walks a jaxpr, inner ones included.
+
+        Args:
+          jaxpr: open without constants, or closed.
+          inputs: the axes of every input.
+
+        Returns:
+          The axes of every output.
+        """
+        consts: Sequence[Any] = ()
+        if isinstance(jaxpr, core.ClosedJaxpr):
+            jaxpr, consts = jaxpr.jaxpr, jaxpr.consts
+        env: dict[core.Var, Axes] = dict(zip(jaxpr.invars, inputs, strict=True))
+        env.update(
+            (var, self.constant(value)) for var, value in zip(jaxpr.constvars, consts, strict=True)
+        )
+
+        def read(atom: core.Var | core.Literal) -> Axes:
+            return self.constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
+
+        outer, steps, caller = self.steps, [], self._caller
+        if isinstance(self.graph.reason, EquationReason):
+            self._caller = self.graph.reason
+        for equation in jaxpr.eqns:
+            arguments = [read(atom) for atom in equation.invars]
+            self.blame(equation)
+            self.steps = []
+            results = self._apply(equation, arguments)
+            env.update(zip(equation.outvars, results, strict=True))
+            if self._record:
+                steps.append(Step(equation, arguments, list(results), self.steps))
+        self.steps, self._caller = outer, caller
+        if self._record:
+            self.steps.append(steps)
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def constant(self, value: Any) -> Axes:
+        """The axes of a constant: frozen where it varies."""
+        shape = np.shape(value)
+        if not shape:
+            return ()
+        self.graph.reason = "a constant that varies along it"
+        varies = _varies_along(value) if 0 not in shape else [True] * len(shape)
+        return tuple(self.graph.leaf(size, v) for size, v in zip(shape, varies, strict=True))
+
+    def blame(self, equation: core.JaxprEqn) -> None:
+        """Makes an equation the reason of what follows."""
+        source = equation.source_info
+        self.graph.reason = EquationReason(equation.primitive.name, source, self._caller)
+
+    def fresh(self, shape: Sequence[int], frozen: bool = False) -> Axes:
+        """New axes."""
+        return tuple(self.graph.leaf(size, frozen) for size in shape)
+
+    def freeze(self, arrays: Sequence[Axes]) -> None:
+        """Freezes every axis of some arrays."""
+        for axes in arrays:
+            for node in axes:
+                self.graph.freeze(node)
+
+    def unify_arrays(self, left: Axes, right: Axes) -> None:
+        """Makes the axes of two arrays of one shape one."""
+        for a, b in zip(left, right, strict=True):
+            self.graph.unify(a, b)
+
+    def frozen_results(self, equation: core.JaxprEqn, arguments: Sequence[Axes]) -> list[Axes]:
+        """Always sound: nothing that goes in is permuted, so nothing that comes out is."""
+        self.freeze(arguments)
+        return [self.fresh(shape_of(var), frozen=True) for var in equation.outvars]
+
+    def _apply(self, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+        name = equation.primitive.name
+        if name not in RULES:
+            self.without_rule.setdefault(name, []).append(self.graph.reason)
+            return self.frozen_results(equation, arguments)
+        if any(0 in shape_of(var) for var in (*equation.invars, *equation.outvars)):
+            return self.frozen_results(equation, arguments)
+        return RULES[name](self, equation, arguments)
+
+
+def shape_of(atom: core.Var | core.Literal) -> tuple[int, ...]:
+    """The shape of a variable or literal; empty for what has none, such as a token."""
+    return tuple(getattr(atom.aval, "shape", ()))
+
+
+def _varies_along(value: Any) -> list[bool]:
+    shape = np.shape(value)
+    if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return [True] * len(shape)
+    array = np.asarray(value)
+    return [
+        not np.array_equal(array, np.broadcast_to(array.take([0], axis), shape))
+        for axis in range(len(shape))
+    ]

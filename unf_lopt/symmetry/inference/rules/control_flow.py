@@ -1,0 +1,91 @@
+"""Primitives with jaxprs inside: they are walked with the axes of what goes into them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unf_lopt.symmetry.inference.rules._registry import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jax.extend import core
+
+    from unf_lopt.symmetry.inference._walk import Axes, Walker
+
+
+@rule(
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "core_closed_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+    "custom_lin",
+    "remat",
+    "remat2",
+    "checkpoint",
+    "composite",
+)
+def call(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """The jaxpr inside, as if it stood here."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if name in equation.params:
+            return walker.walk(equation.params[name], arguments)
+    return walker.frozen_results(equation, arguments)
+
+
+@rule("scan")
+def scan(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """What a step carries has the same axes before and after it; the scanned axis is ordered.
+
+    Without a carry, steps do not depend on each other and the scanned axis is one like others.
+    """
+    params = equation.params
+    num_consts, num_carry = params["num_consts"], params["num_carry"]
+    consts, carry = arguments[:num_consts], arguments[num_consts : num_consts + num_carry]
+    scanned = arguments[num_consts + num_carry :]
+    results = walker.walk(params["jaxpr"], [*consts, *carry, *(axes[1:] for axes in scanned)])
+    walker.blame(equation)
+    for before, after in zip(carry, results[:num_carry], strict=True):
+        walker.unify_arrays(before, after)
+    step = walker.graph.leaf(params["length"], frozen=num_carry > 0)
+    for axes in scanned:
+        walker.graph.unify(step, axes[0])
+    return [*results[:num_carry], *((step, *axes) for axes in results[num_carry:])]
+
+
+@rule("while")
+def while_(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """What the loop carries has the same axes before and after it."""
+    params = equation.params
+    count = params["cond_nconsts"]
+    cond_consts, arguments = arguments[:count], arguments[count:]
+    count = params["body_nconsts"]
+    body_consts, carry = arguments[:count], arguments[count:]
+    walker.walk(params["cond_jaxpr"], [*cond_consts, *carry])
+    results = walker.walk(params["body_jaxpr"], [*body_consts, *carry])
+    walker.blame(equation)
+    for before, after in zip(carry, results, strict=True):
+        walker.unify_arrays(before, after)
+    return carry
+
+
+@rule("cond")
+def cond(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """All branches, each with the same inputs, give the same axes."""
+    _, *operands = arguments
+    first, *others = [walker.walk(branch, operands) for branch in equation.params["branches"]]
+    walker.blame(equation)
+    for results in others:
+        for a, b in zip(first, results, strict=True):
+            walker.unify_arrays(a, b)
+    return first
+
+
+@rule("debug_callback", "debug_print")
+def no_result(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """Computes nothing that goes on."""
+    return []

@@ -1,0 +1,43 @@
+"""Primitives that order entries by value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unf_lopt.symmetry.inference.rules._registry import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jax.extend import core
+
+    from unf_lopt.symmetry.inference._walk import Axes, Walker
+
+
+@rule("sort")
+def sort(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """The order that comes in does not matter, the order that goes out is fixed.
+
+    Several operands are sorted by the first ``num_keys`` together. Where some are no keys, equal
+    keys leave them in the order in which they came, so that axis is frozen.
+    """
+    dimension = equation.params["dimension"]
+    first, *others = arguments
+    for axes in others:
+        walker.unify_arrays(first, axes)
+    if equation.params["num_keys"] < len(arguments):
+        walker.graph.freeze(first[dimension])
+    ordered = walker.graph.leaf(first[dimension].size, frozen=True)
+    result = (*first[:dimension], ordered, *first[dimension + 1 :])
+    return [result] * len(arguments)
+
+
+@rule("top_k", "approx_top_k")
+def top_k(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """Positions count from the start of the axis; what comes out is in order of value."""
+    axes = arguments[0]
+    dimension = equation.params.get("axis", equation.params.get("reduction_dimension", -1))
+    dimension %= len(axes)
+    walker.graph.freeze(axes[dimension])
+    ordered = walker.graph.leaf(equation.outvars[0].aval.shape[dimension], frozen=True)
+    return [(*axes[:dimension], ordered, *axes[dimension + 1 :])] * 2

@@ -1,0 +1,314 @@
+"""A jaxpr evaluated in float64, whatever precision it was written in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+from unf_lopt.symmetry.inference._source import place
+
+# Their results have a type that nothing can change, or they call what is not JAX.
+_NATIVE = {
+    "bitcast_convert_type",
+    "buffer_callback",
+    "call_exported",
+    "custom_partitioning",
+    "ffi_call",
+    "io_callback",
+    "linear_call",
+    "pallas_call",
+    "pure_callback",
+    "random_gamma",
+    "scaled_dot",
+    "shard_map",
+    "tpu_custom_call",
+}
+
+
+def promoted_dtype(dtype: Any) -> Any:
+    """float64 for a float of any width, complex128 for a complex one, else the dtype itself."""
+    if jnp.issubdtype(dtype, np.floating):
+        return np.dtype(np.float64)
+    if jnp.issubdtype(dtype, np.complexfloating):
+        return np.dtype(np.complex128)
+    return dtype
+
+
+def promoted_array(value: Any, dtype: Any) -> Any:
+    """A value of the given native dtype, in float64 if that is a float; keys stay as they are."""
+    if jnp.issubdtype(dtype, jax.dtypes.extended):
+        return value
+    if not isinstance(value, jax.core.Tracer):
+        value = np.asarray(value)
+        value = value if promoted_dtype(value.dtype) == value.dtype else value.astype(dtype)
+    return jnp.asarray(value, promoted_dtype(dtype))
+
+
+def promoted_function(
+    jaxpr: core.ClosedJaxpr, notes: dict[str, None]
+) -> Callable[..., list[jax.Array]]:
+    """The function of a jaxpr with every float in float64; call and trace it where x64 is enabled.
+
+    Inputs, constants, casts and intermediate values of any float type become float64. Rounding
+    with ``lax.reduce_precision`` is left out, and so is what has no result, as printing. What
+    cannot be computed in float64 runs in its own type, with casts around it. Random draws are
+    those of the original function: they are made from the same integers.
+
+    Args:
+      jaxpr: the closed jaxpr.
+      notes: gets a line, once the function is traced, for every equation that could not be
+        computed in float64.
+
+    Returns:
+      A function of the jaxpr's inputs that returns the list of its outputs.
+    """
+    return lambda *inputs: _evaluate(jaxpr, inputs, notes)
+
+
+def _evaluate(closed: Any, inputs: Sequence[Any], notes: dict[str, None]) -> list[Any]:
+    jaxpr, constants = (
+        (closed.jaxpr, closed.consts) if isinstance(closed, core.ClosedJaxpr) else (closed, ())
+    )
+    values: dict[Any, Any] = {}
+
+    def read(atom: Any) -> Any:
+        if isinstance(atom, core.Literal):
+            return _promoted(atom.val, atom.aval)
+        return values[atom]
+
+    def write(variables: Sequence[Any], results: Sequence[Any]) -> None:
+        for variable, result in zip(variables, results, strict=True):
+            values[variable] = _promoted(result, variable.aval)
+
+    write(jaxpr.constvars, constants)
+    write(jaxpr.invars, inputs)
+    for equation in _used_equations(jaxpr):
+        write(equation.outvars, _results(equation, list(map(read, equation.invars)), notes))
+    return list(map(read, jaxpr.outvars))
+
+
+def _promoted(value: Any, aval: Any) -> Any:
+    return value if _is_reference(aval) else promoted_array(value, aval.dtype)
+
+
+def _is_reference(aval: Any) -> bool:
+    return hasattr(aval, "inner_aval") or not hasattr(aval, "dtype")
+
+
+def _used_equations(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
+    """The equations that the outputs depend on."""
+    needed = {atom for atom in jaxpr.outvars if isinstance(atom, core.Var)}
+    used = []
+    for equation in reversed(jaxpr.eqns):
+        touches_reference = any(_is_reference(atom.aval) for atom in equation.invars)
+        if touches_reference or not needed.isdisjoint(equation.outvars):
+            used.append(equation)
+            needed.update(atom for atom in equation.invars if isinstance(atom, core.Var))
+    return used[::-1]
+
+
+def _results(
+    equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]
+) -> Sequence[Any]:
+    name = equation.primitive.name
+    if name in _RULES:
+        return _RULES[name](equation.params, inputs, notes)
+    if name in _NATIVE or any(True for _ in core.jaxprs_in_params(equation.params)):
+        return _native(equation, inputs, notes)
+    try:
+        return _bound(equation, inputs, _promoted_params(equation.params))
+    except (TypeError, ValueError, NotImplementedError):  # there is no such thing in float64
+        return _native(equation, inputs, notes)
+
+
+def _bound(equation: core.JaxprEqn, inputs: list[Any], params: dict[str, Any]) -> Sequence[Any]:
+    results = equation.primitive.bind(*inputs, **params)
+    return results if equation.primitive.multiple_results else [results]
+
+
+def _promoted_params(params: dict[str, Any]) -> dict[str, Any]:
+    promoted = {}
+    for name, value in params.items():
+        if isinstance(value, np.dtype):
+            value = promoted_dtype(value)
+        elif isinstance(value, (lax.DotAlgorithm, lax.DotAlgorithmPreset)):
+            value = None  # names the types of a product's factors
+        promoted[name] = value
+    return promoted
+
+
+def _native(
+    equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]
+) -> Sequence[Any]:
+    """Runs one equation in its own types."""
+    narrow = [
+        atom.aval
+        for atom in (*equation.invars, *equation.outvars)
+        if not _is_reference(atom.aval) and promoted_dtype(atom.aval.dtype) != atom.aval.dtype
+    ]
+    # Bits become floats in random draws; nothing is rounded where bits are given.
+    exact = equation.primitive.name == "bitcast_convert_type" and not jnp.issubdtype(
+        equation.invars[0].aval.dtype, np.inexact
+    )
+    if narrow and not exact:
+        where = place(equation.source_info)
+        notes[f"{equation.primitive.name} runs in {narrow[0].dtype} at {where}"] = None
+    variables = [core.Var(atom.aval) for atom in equation.invars]
+    native = [
+        value if _is_reference(variable.aval) or _is_key(variable.aval) else
+        lax.convert_element_type(value, variable.aval.dtype)
+        for value, variable in zip(inputs, variables, strict=True)
+    ]
+    jaxpr = core.Jaxpr(
+        (),
+        variables,
+        equation.outvars,
+        [equation.replace(invars=variables)],
+        equation.effects,
+    )
+    return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, ()))(*native)
+
+
+def _is_key(aval: Any) -> bool:
+    return jnp.issubdtype(aval.dtype, jax.dtypes.extended)
+
+
+def _call(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    body = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
+    return _evaluate(body, inputs, notes)
+
+
+def _scan(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    carries_end = params["num_consts"] + params["num_carry"]
+    constants = inputs[: params["num_consts"]]
+
+    def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+        results = _evaluate(params["jaxpr"], [*constants, *carry, *x], notes)
+        return results[: params["num_carry"]], results[params["num_carry"] :]
+
+    carry, stacked = lax.scan(
+        body,
+        inputs[params["num_consts"] : carries_end],
+        inputs[carries_end:],
+        length=params["length"],
+        reverse=params["reverse"],
+        unroll=params["unroll"],
+    )
+    return [*carry, *stacked]
+
+
+def _while(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    for_condition = params["cond_nconsts"]
+    carry_start = for_condition + params["body_nconsts"]
+    return lax.while_loop(
+        lambda carry: _evaluate(
+            params["cond_jaxpr"], [*inputs[:for_condition], *carry], notes
+        )[0],
+        lambda carry: _evaluate(
+            params["body_jaxpr"], [*inputs[for_condition:carry_start], *carry], notes
+        ),
+        inputs[carry_start:],
+    )
+
+
+def _cond(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    branches = params["branches"]
+    index, *operands = inputs
+    platforms = params.get("branches_platforms")
+    if platforms is not None:  # the branches of other platforms cannot be compiled on this one
+        here = jax.default_backend()
+        own = next(i for i, names in enumerate(platforms) if names is None or here in names)
+        return _evaluate(branches[own], operands, notes)
+    functions = [lambda *xs, branch=branch: _evaluate(branch, xs, notes) for branch in branches]
+    return lax.switch(index, functions, *operands)
+
+
+def _linear_solve(
+    params: dict[str, Any], inputs: list[Any], notes: dict[str, None]
+) -> Sequence[Any]:
+    """Only the solution is needed: gradients were taken before."""
+    lengths = params["const_lengths"]
+    start = lengths.matvec + lengths.vecmat
+    constants = inputs[start : start + lengths.solve]
+    return _evaluate(params["jaxprs"].solve, [*constants, *inputs[sum(lengths) :]], notes)
+
+
+def _with_reducers(primitive: Any, *names: tuple[str, str | None]) -> Callable[..., Sequence[Any]]:
+    """A rule for a primitive whose parameters are reductions ``(jaxpr, its constants)``."""
+
+    def rule(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+        promoted = _promoted_params(params)
+        for name, constants_name in names:
+            if params[name] is None:
+                continue
+            closed = params[name]
+            if not isinstance(closed, core.ClosedJaxpr):
+                closed = core.ClosedJaxpr(closed, params[constants_name])
+            scalars = [
+                jax.ShapeDtypeStruct(aval.shape, promoted_dtype(aval.dtype))
+                for aval in closed.in_avals
+            ]
+            closed = jax.make_jaxpr(promoted_function(closed, notes))(*scalars)
+            promoted[name] = closed if constants_name is None else closed.jaxpr
+            if constants_name is not None:
+                promoted[constants_name] = tuple(closed.consts)
+        results = primitive.bind(*inputs, **promoted)
+        return results if primitive.multiple_results else [results]
+
+    return rule
+
+
+def _rounding(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    return inputs
+
+
+_update = ("update_jaxpr", "update_consts")
+_RULES: dict[str, Callable[..., Sequence[Any]]] = {
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+    "custom_linear_solve": _linear_solve,
+    "reduce_precision": _rounding,
+    "reduce": _with_reducers(core.primitives.reduce_p, ("jaxpr", None)),
+    "reduce_window": _with_reducers(core.primitives.reduce_window_p, ("jaxpr", "consts")),
+    "select_and_scatter": _with_reducers(
+        core.primitives.select_and_scatter_p,
+        ("select_jaxpr", "select_consts"),
+        ("scatter_jaxpr", "scatter_consts"),
+    ),
+    **{
+        primitive.name: _with_reducers(primitive, _update)
+        for primitive in (
+            core.primitives.scatter_p,
+            core.primitives.scatter_add_p,
+            core.primitives.scatter_max_p,
+            core.primitives.scatter_min_p,
+            core.primitives.scatter_mul_p,
+            core.primitives.scatter_sub_p,
+        )
+    },
+    **dict.fromkeys(
+        (
+            "call",
+            "checkpoint",
+            "closed_call",
+            "composite",
+            "core_call",
+            "custom_jvp_call",
+            "custom_vjp_call",
+            "custom_vjp_call_jaxpr",
+            "jit",
+            "pjit",
+            "remat",
+            "remat2",
+            "remat_opt",
+        ),
+        _call,
+    ),
+}
