@@ -224,7 +224,6 @@ def _provenance(walker: Walker, parameters: Mapping[str, Axes]) -> Provenance:
         for path, own in parameters.items()
         for position, node in enumerate(own)
     }
-    without_rule = {name: reasons[0] for name, reasons in walker.without_rule.items()}
     return Provenance(
         axes, graph.parts_of_nodes(), tuple(graph.edges), graph.frozen_by, without_rule
     )

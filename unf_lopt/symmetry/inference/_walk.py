@@ -58,14 +58,14 @@ class Walker:
       record: whether to keep every step.
 
     Attributes:
-      without_rule: how often each primitive was met of which no rule knows.
+      without_rule: the primitives of which no rule knows, and where each was met first.
       steps: the steps of the jaxpr walked last, if they are kept.
     """
 
     def __init__(self, graph: AxisGraph, randomness: str = "frozen", record: bool = False):
         self.graph = graph
         self.randomness = randomness
-        self.without_rule: dict[str, list[EquationReason]] = {}
+        self.without_rule: dict[str, Any] = {}
         self._record = record
         self._caller: EquationReason | None = None
         self.steps: list[Step] = []
@@ -136,6 +136,11 @@ class Walker:
         for a, b in zip(left, right, strict=True):
             self.graph.unify(a, b)
 
+    def unknown(self, equation: core.JaxprEqn, arguments: Sequence[Axes]) -> list[Axes]:
+        """For what no rule knows: freezes what it touches and takes a note of it."""
+        self.without_rule.setdefault(equation.primitive.name, self.graph.reason)
+        return self.frozen_results(equation, arguments)
+
     def frozen_results(self, equation: core.JaxprEqn, arguments: Sequence[Axes]) -> list[Axes]:
         """Always sound: nothing that goes in is permuted, so nothing that comes out is."""
         self.freeze(arguments)
@@ -144,8 +149,7 @@ class Walker:
     def _apply(self, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
         name = equation.primitive.name
         if name not in RULES:
-            self.without_rule.setdefault(name, []).append(self.graph.reason)
-            return self.frozen_results(equation, arguments)
+            return self.unknown(equation, arguments)
         if any(0 in shape_of(var) for var in (*equation.invars, *equation.outvars)):
             return self.frozen_results(equation, arguments)
         return RULES[name](self, equation, arguments)

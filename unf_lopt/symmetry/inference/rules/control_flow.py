@@ -15,26 +15,24 @@ if TYPE_CHECKING:
 
 
 @rule(
-    "jit",
-    "pjit",
+    "checkpoint",
     "closed_call",
-    "core_call",
-    "core_closed_call",
+    "composite",
     "custom_jvp_call",
     "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
-    "custom_lin",
+    "custom_vmap_call",
+    "eval_jaxpr",
+    "jit",
+    "pjit",
     "remat",
     "remat2",
-    "checkpoint",
-    "composite",
 )
 def call(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The jaxpr inside, as if it stood here."""
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+    for name in ("jaxpr", "call_jaxpr", "call"):
         if name in equation.params:
             return walker.walk(equation.params[name], arguments)
-    return walker.frozen_results(equation, arguments)
+    return walker.unknown(equation, arguments)
 
 
 @rule("scan")

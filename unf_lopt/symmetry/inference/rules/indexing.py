@@ -72,7 +72,7 @@ def _tie_batch(walker: Walker, operand: Axes, indices: Axes, numbers: object) ->
         walker.graph.unify(operand[own], indices[other])
 
 
-@rule("scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max", "scatter_sub")
+@rule("scatter", "scatter-add", "scatter-max", "scatter-min", "scatter-mul", "scatter-sub")
 def scatter(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The transpose of a gather.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @rule(
+    "iota_2x32_shape",
     "random_bits",
     "random_clone",
     "random_fold_in",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     "rng_bit_generator",
     "rng_uniform",
     "threefry2x32",
+    "threefry4x32",
 )
 def draw(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The position of an entry decides what is drawn for it."""

@@ -93,6 +93,25 @@ def concatenate(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) 
     return [(*first[:dimension], joined, *first[dimension + 1 :])]
 
 
+@rule("stack")
+def stack(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """The inputs become places along a new axis, in order."""
+    position = equation.params["axis"]
+    first, *others = arguments
+    for axes in others:
+        walker.unify_arrays(first, axes)
+    return [(*first[:position], walker.graph.leaf(len(arguments), True), *first[position:])]
+
+
+@rule("unstack")
+def unstack(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """The inverse of stacking."""
+    (axes,) = arguments
+    position = equation.params["axis"]
+    walker.graph.freeze(axes[position])
+    return [(*axes[:position], *axes[position + 1 :])] * len(equation.outvars)
+
+
 @rule("split")
 def split(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The inverse of a concatenation."""
@@ -169,7 +188,7 @@ def iota(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequ
     ]
 
 
-@rule("empty", "empty2")
+@rule("empty", "empty2", "platform_index", "zeros_like")
 def empty(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """All entries are alike."""
     return [walker.fresh(shape_out(equation))]
