@@ -225,5 +225,5 @@ def _provenance(walker: Walker, parameters: Mapping[str, Axes]) -> Provenance:
         for position, node in enumerate(own)
     }
     return Provenance(
-        axes, graph.parts_of_nodes(), tuple(graph.edges), graph.frozen_by, without_rule
+        axes, graph.parts_of_nodes(), tuple(graph.edges), graph.frozen_by, walker.without_rule
     )

@@ -113,12 +113,10 @@ def _used_equations(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
     return used[::-1]
 
 
-def _results(
-    equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]
-) -> Sequence[Any]:
+def _results(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
     name = equation.primitive.name
     if name in _RULES:
-        return _RULES[name](equation.params, inputs, notes)
+        return _RULES[name](equation, inputs, notes)
     if name in _NATIVE or any(True for _ in core.jaxprs_in_params(equation.params)):
         return _native(equation, inputs, notes)
     try:
@@ -143,84 +141,79 @@ def _promoted_params(params: dict[str, Any]) -> dict[str, Any]:
     return promoted
 
 
-def _native(
-    equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]
-) -> Sequence[Any]:
+def _native(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
     """Runs one equation in its own types."""
-    narrow = [
-        atom.aval
-        for atom in (*equation.invars, *equation.outvars)
-        if not _is_reference(atom.aval) and promoted_dtype(atom.aval.dtype) != atom.aval.dtype
-    ]
+    arrays = [a.aval for a in (*equation.invars, *equation.outvars) if not _is_reference(a.aval)]
+    narrow = [aval.dtype for aval in arrays if promoted_dtype(aval.dtype) != aval.dtype]
     # Bits become floats in random draws; nothing is rounded where bits are given.
     exact = equation.primitive.name == "bitcast_convert_type" and not jnp.issubdtype(
         equation.invars[0].aval.dtype, np.inexact
     )
     if narrow and not exact:
         where = place(equation.source_info)
-        notes[f"{equation.primitive.name} runs in {narrow[0].dtype} at {where}"] = None
-    variables = [core.Var(atom.aval) for atom in equation.invars]
-    native = [
-        value if _is_reference(variable.aval) or _is_key(variable.aval) else
-        lax.convert_element_type(value, variable.aval.dtype)
-        for value, variable in zip(inputs, variables, strict=True)
-    ]
-    jaxpr = core.Jaxpr(
-        (),
-        variables,
-        equation.outvars,
-        [equation.replace(invars=variables)],
-        equation.effects,
-    )
+        notes[f"{equation.primitive.name} runs in {narrow[0]} at {where}"] = None
+    invars = [core.Var(atom.aval) for atom in equation.invars]
+    outvars = [core.Var(atom.aval) for atom in equation.outvars]
+    alone = equation.replace(invars=invars, outvars=outvars)
+    jaxpr = core.Jaxpr((), invars, outvars, [alone], equation.effects)
+    native = [_native_array(value, v.aval) for value, v in zip(inputs, invars, strict=True)]
     return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, ()))(*native)
 
 
-def _is_key(aval: Any) -> bool:
-    return jnp.issubdtype(aval.dtype, jax.dtypes.extended)
+def _native_array(value: Any, aval: Any) -> Any:
+    if _is_reference(aval) or jnp.issubdtype(aval.dtype, jax.dtypes.extended):
+        return value
+    return lax.convert_element_type(value, aval.dtype)
 
 
-def _call(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _call(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    params = equation.params
     body = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
     return _evaluate(body, inputs, notes)
 
 
-def _scan(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
-    carries_end = params["num_consts"] + params["num_carry"]
-    constants = inputs[: params["num_consts"]]
+def _scan(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    params = equation.params
+    carry_start = params["num_consts"]
+    carry_end = carry_start + params["num_carry"]
 
     def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        results = _evaluate(params["jaxpr"], [*constants, *carry, *x], notes)
+        results = _evaluate(params["jaxpr"], [*inputs[:carry_start], *carry, *x], notes)
         return results[: params["num_carry"]], results[params["num_carry"] :]
 
-    carry, stacked = lax.scan(
-        body,
-        inputs[params["num_consts"] : carries_end],
-        inputs[carries_end:],
-        length=params["length"],
-        reverse=params["reverse"],
-        unroll=params["unroll"],
-    )
+    options = {name: params[name] for name in ("length", "reverse", "unroll")}
+    carry, stacked = lax.scan(body, inputs[carry_start:carry_end], inputs[carry_end:], **options)
     return [*carry, *stacked]
 
 
-def _while(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
-    for_condition = params["cond_nconsts"]
-    carry_start = for_condition + params["body_nconsts"]
-    return lax.while_loop(
-        lambda carry: _evaluate(
-            params["cond_jaxpr"], [*inputs[:for_condition], *carry], notes
-        )[0],
-        lambda carry: _evaluate(
-            params["body_jaxpr"], [*inputs[for_condition:carry_start], *carry], notes
-        ),
-        inputs[carry_start:],
+def _while(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    params = equation.params
+    body_start = params["cond_nconsts"]
+    carry_start = body_start + params["body_nconsts"]
+
+    def goes_on(carry: list[Any]) -> Any:
+        return _evaluate(params["cond_jaxpr"], [*inputs[:body_start], *carry], notes)[0]
+
+    def body(carry: list[Any]) -> list[Any]:
+        # vmap gives every example a condition; those that have stopped stay as they are.
+        running = goes_on(carry)
+        moved = _evaluate(params["body_jaxpr"], [*inputs[body_start:carry_start], *carry], notes)
+        return [_selected(running, new, old) for new, old in zip(moved, carry, strict=True)]
+
+    return lax.while_loop(lambda carry: goes_on(carry).any(), body, inputs[carry_start:])
+
+
+def _selected(condition: Any, new: Any, old: Any) -> Any:
+    if not condition.ndim:
+        return new
+    return jnp.where(
+        condition.reshape(condition.shape + (1,) * (new.ndim - condition.ndim)), new, old
     )
 
 
-def _cond(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
-    branches = params["branches"]
+def _cond(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    branches, platforms = (equation.params.get(k) for k in ("branches", "branches_platforms"))
     index, *operands = inputs
-    platforms = params.get("branches_platforms")
     if platforms is not None:  # the branches of other platforms cannot be compiled on this one
         here = jax.default_backend()
         own = next(i for i, names in enumerate(platforms) if names is None or here in names)
@@ -230,85 +223,75 @@ def _cond(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> 
 
 
 def _linear_solve(
-    params: dict[str, Any], inputs: list[Any], notes: dict[str, None]
+    equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]
 ) -> Sequence[Any]:
     """Only the solution is needed: gradients were taken before."""
-    lengths = params["const_lengths"]
+    lengths = equation.params["const_lengths"]
     start = lengths.matvec + lengths.vecmat
     constants = inputs[start : start + lengths.solve]
-    return _evaluate(params["jaxprs"].solve, [*constants, *inputs[sum(lengths) :]], notes)
+    solve = equation.params["jaxprs"].solve
+    return _evaluate(solve, [*constants, *inputs[sum(lengths) :]], notes)
 
 
-def _with_reducers(primitive: Any, *names: tuple[str, str | None]) -> Callable[..., Sequence[Any]]:
-    """A rule for a primitive whose parameters are reductions ``(jaxpr, its constants)``."""
+def _with_reducers(*names: tuple[str, str | None]) -> Callable[..., Sequence[Any]]:
+    """A rule for a primitive with scalar functions among its parameters.
 
-    def rule(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
-        promoted = _promoted_params(params)
+    Args:
+      *names: the parameters' names: ``(jaxpr, its constants)``, or ``(closed jaxpr, None)``.
+    """
+
+    def rule(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+        params = _promoted_params(equation.params)
         for name, constants_name in names:
-            if params[name] is None:
-                continue
             closed = params[name]
-            if not isinstance(closed, core.ClosedJaxpr):
+            if closed is None:
+                continue
+            if constants_name is not None:
                 closed = core.ClosedJaxpr(closed, params[constants_name])
-            scalars = [
+            avals = [
                 jax.ShapeDtypeStruct(aval.shape, promoted_dtype(aval.dtype))
                 for aval in closed.in_avals
             ]
-            closed = jax.make_jaxpr(promoted_function(closed, notes))(*scalars)
-            promoted[name] = closed if constants_name is None else closed.jaxpr
+            closed = jax.make_jaxpr(promoted_function(closed, notes))(*avals)
+            params[name] = closed
             if constants_name is not None:
-                promoted[constants_name] = tuple(closed.consts)
-        results = primitive.bind(*inputs, **promoted)
-        return results if primitive.multiple_results else [results]
+                params[name], params[constants_name] = closed.jaxpr, tuple(closed.consts)
+        return _bound(equation, inputs, params)
 
     return rule
 
 
-def _rounding(params: dict[str, Any], inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _unrounded(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
     return inputs
 
 
-_update = ("update_jaxpr", "update_consts")
+_SCATTERS = ("scatter", "scatter-add", "scatter-max", "scatter-min", "scatter-mul", "scatter-sub")
+_CALLS = (
+    "call",
+    "checkpoint",
+    "closed_call",
+    "composite",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+    "jit",
+    "pjit",
+    "remat",
+    "remat2",
+    "remat_opt",
+)
 _RULES: dict[str, Callable[..., Sequence[Any]]] = {
     "scan": _scan,
     "while": _while,
     "cond": _cond,
     "custom_linear_solve": _linear_solve,
-    "reduce_precision": _rounding,
-    "reduce": _with_reducers(core.primitives.reduce_p, ("jaxpr", None)),
-    "reduce_window": _with_reducers(core.primitives.reduce_window_p, ("jaxpr", "consts")),
+    "reduce_precision": _unrounded,
+    "reduce": _with_reducers(("jaxpr", None)),
+    "reduce_window": _with_reducers(("jaxpr", "consts")),
     "select_and_scatter": _with_reducers(
-        core.primitives.select_and_scatter_p,
-        ("select_jaxpr", "select_consts"),
-        ("scatter_jaxpr", "scatter_consts"),
+        ("select_jaxpr", "select_consts"), ("scatter_jaxpr", "scatter_consts")
     ),
-    **{
-        primitive.name: _with_reducers(primitive, _update)
-        for primitive in (
-            core.primitives.scatter_p,
-            core.primitives.scatter_add_p,
-            core.primitives.scatter_max_p,
-            core.primitives.scatter_min_p,
-            core.primitives.scatter_mul_p,
-            core.primitives.scatter_sub_p,
-        )
-    },
-    **dict.fromkeys(
-        (
-            "call",
-            "checkpoint",
-            "closed_call",
-            "composite",
-            "core_call",
-            "custom_jvp_call",
-            "custom_vjp_call",
-            "custom_vjp_call_jaxpr",
-            "jit",
-            "pjit",
-            "remat",
-            "remat2",
-            "remat_opt",
-        ),
-        _call,
-    ),
+    **dict.fromkeys(_SCATTERS, _with_reducers(("update_jaxpr", "update_consts"))),
+    **dict.fromkeys(_CALLS, _call),
 }

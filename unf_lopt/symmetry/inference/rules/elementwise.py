@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _UNARY = (
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e",
     "cbrt", "ceil", "clz", "conj", "convert_element_type", "copy", "cos", "cosh",
-    "device_put", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor",
+    "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor",
     "imag", "integer_pow", "is_finite", "layout_constraint", "lgamma", "log", "log1p",
     "logistic", "mesh_cast", "name", "neg", "not", "population_count", "real",
     "reduce_precision", "reshard", "round", "rsqrt", "sharding_constraint", "sign", "sin",
@@ -51,7 +51,7 @@ def elementwise(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) 
     return [axes_out] * len(equation.outvars)
 
 
-@rule("optimization_barrier")
+@rule("device_put", "optimization_barrier")
 def barrier(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """Passes every input on."""
     return arguments
