@@ -1,6 +1,5 @@
 """The paper's first inner task: an MLP that classifies 8x8 images."""
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem
-from unf_lopt.symmetry import PermutationSpec
 from unf_lopt.tasks.data import digits_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
 
@@ -83,33 +81,6 @@ class ImageMLP(ecosystem.Task):
         top = 1.5 * math.log(self._num_classes)
         return jnp.nan_to_num(jnp.clip(loss, 0, top), nan=top)
 
-    def permutation_spec(self) -> PermutationSpec:
-        """The symmetry of the parameters, see `mlp_spec`."""
-        return mlp_spec(jax.eval_shape(self.init, jax.random.PRNGKey(0)))
-
-
-def mlp_spec(params: Params) -> PermutationSpec:
-    """The symmetry of a classifying `hk.nets.MLP`: the units of every hidden layer.
-
-    Args:
-      params: `{"mlp/~/linear_0": {"w": ..., "b": ...}, ...}`, as arrays or their shapes.
-
-    Returns:
-      The spec with the group "hidden" (several hidden layers: "hidden_0", "hidden_1", ...) and
-      the fixed spaces "pixels" and "classes".
-
-    Raises:
-      SpecError: the parameters are not those of a Haiku MLP.
-    """
-    depth = len(params) - 1
-    hidden = ["hidden"] if depth == 1 else [f"hidden_{layer}" for layer in range(depth)]
-    spaces = ["pixels", *hidden, "classes"]
-    names = {
-        f"mlp/~/linear_{layer}": {"w": (rows, columns), "b": (columns,)}
-        for layer, (rows, columns) in enumerate(itertools.pairwise(spaces))
-    }
-    return PermutationSpec.from_names(names, params, fixed={"pixels", "classes"})
-
 
 @gin.configurable(module="unf_lopt")
 def digits_mlp(
@@ -168,12 +139,10 @@ def fashion_mnist_mlp() -> "ecosystem.Task":
     would start a download; this one never does. Its readers cannot be positioned.
 
     Returns:
-      The ecosystem's task, with `permutation_spec` added and nothing else changed.
+      The ecosystem's task.
 
     Raises:
       FileNotFoundError: FashionMNIST has not been prepared on this machine.
     """
     require_prepared("fashion_mnist", stand_in="ImageMLP_Digits8_Relu32")
-    task = ecosystem.load("tasks.fixed.image_mlp").ImageMLP_FashionMnist8_Relu32()
-    task.permutation_spec = mlp_spec(jax.eval_shape(task.init, jax.random.PRNGKey(0)))
-    return task
+    return ecosystem.load("tasks.fixed.image_mlp").ImageMLP_FashionMnist8_Relu32()

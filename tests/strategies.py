@@ -47,3 +47,13 @@ def mlp_spec(widths, fixed=("space_0",)):
             "b": jax.ShapeDtypeStruct((columns,), "float32"),
         }
     return PermutationSpec.from_names(names, params, {*fixed, f"space_{len(widths) - 1}"})
+
+
+def haiku_mlp_spec(params):
+    """The symmetry of a classifying `hk.nets.MLP`, written by hand: the units of hidden layers."""
+    spaces = ["pixels", *(f"hidden_{layer}" for layer in range(len(params) - 1)), "classes"]
+    names = {
+        f"mlp/~/linear_{layer}": {"w": (rows, columns), "b": (columns,)}
+        for layer, (rows, columns) in enumerate(itertools.pairwise(spaces))
+    }
+    return PermutationSpec.from_names(names, params, fixed={"pixels", "classes"})

@@ -15,6 +15,7 @@ _HOMES = {
     "assert_equivariant": "unf_lopt.symmetry",
     "common_refinement": "unf_lopt.symmetry",
     "infer_spec": "unf_lopt.symmetry",
+    "verify_spec": "unf_lopt.symmetry",
     "UNFLinear": "unf_lopt.layers",
     "PointwiseMLP": "unf_lopt.layers",
     "count_maps": "unf_lopt.layers",

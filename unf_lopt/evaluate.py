@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     # Plugins have to be there before any config that names them.
     for module in ("unf_lopt.register", *(flags.FLAGS.gin_import or ())):
         importlib.import_module(module)
-    compared = [_compared(argument) for argument in _COMPARE.value]
+    compared = [_compared(argument) for argument in dict.fromkeys(_COMPARE.value)]
     evaluation.parse_run_config(run)
     ecosystem.parse_flags_and_config()
     output_dir = pathlib.Path(_OUTPUT_DIR.value or pathlib.Path(run, "evaluation"))

@@ -10,8 +10,8 @@ import pytest
 from scipy.special import expit
 
 from tests.configs import configure
-from tests.strategies import from_axes
-from unf_lopt import PermutationSpec, SpecError, assert_equivariant, ecosystem
+from tests.strategies import from_axes, haiku_mlp_spec
+from unf_lopt import SpecError, assert_equivariant, ecosystem
 from unf_lopt.optimizers import deep_sets, learned_sgdm, unf
 from unf_lopt.optimizers.features import MOMENTUM_DECAYS, TIMESCALES
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
@@ -219,7 +219,8 @@ def test_binding():
     with pytest.raises(ValueError, match="unf is not bound"):
         unbound.opt_fn({})
     expected = jax.tree.leaves(unf(family).init(jax.random.PRNGKey(0)))
-    for source in (family, digits_mlp(), digits_mlp().permutation_spec()):
+    by_hand = haiku_mlp_spec(ecosystem.params_shapes(family))
+    for source in (family, digits_mlp(), by_hand):
         found = jax.tree.leaves(unbound.bind(source).init(jax.random.PRNGKey(0)))
         assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
     assert unf(family, spec=SPEC).spec == SPEC  # the user's own spec wins
@@ -274,12 +275,13 @@ def test_gin_selects_by_one_binding(name):
     assert lopt is not None
 
 
-def test_a_task_without_a_spec_says_how_to_give_one():
-    family = ecosystem.single_task_to_family(ecosystem.QuadraticTask())
-    with pytest.raises(ValueError, match="declares no permutation_spec"):
-        unf(family)
-    spec = PermutationSpec.from_names(("x",), ecosystem.params_shapes(family))
-    unf(family, spec=spec).init(jax.random.PRNGKey(0))
+def test_what_was_found_is_logged_and_verified(caplog):
+    with caplog.at_level("INFO", "unf_lopt"):
+        unf(digits_mlp_family((4,)), verify=True)
+    found, verified = caplog.messages
+    assert "symmetry of ImageMLP_Digits8_Relu4" in found
+    assert "groups: mlp/~/linear_0/b:0 (4)" in found
+    assert "all groups" in verified and "float64" in verified
 
 
 @pytest.mark.skipif(

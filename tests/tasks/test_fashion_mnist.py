@@ -75,5 +75,5 @@ def test_prepared_data_give_the_ecosystems_task(data_dir):
     assert batch["image"].shape == (128, 8, 8, 1)
     assert 2 < task.loss(task.init(KEY), KEY, batch) < 4
     family = ecosystem.single_task_to_family(task)
-    assert ecosystem.spec_of(family) == image_mlp.digits_mlp().permutation_spec()
+    assert ecosystem.spec_of(family) == ecosystem.spec_of(image_mlp.digits_mlp_family())
     assert ecosystem.positions(family.datasets) is None

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.strategies import haiku_mlp_spec
 from unf_lopt import ecosystem
 from unf_lopt.tasks import image_mlp
 
@@ -79,7 +80,7 @@ def test_adam_learns_the_digits(task):
 def test_the_spec_is_a_symmetry_of_the_loss(hidden_sizes, x64, tolerance):
     with jax.enable_x64(x64):
         task = image_mlp.digits_mlp(hidden_sizes)
-        spec = task.permutation_spec()
+        spec = haiku_mlp_spec(jax.eval_shape(task.init, KEY))
         assert list(spec.groups.values()) == list(hidden_sizes)
         dtype = jnp.float64 if x64 else jnp.float32
         random = np.random.default_rng(0)
@@ -108,11 +109,14 @@ def test_pixels_and_classes_are_fixed_for_a_reason(task):
         assert abs(task.loss(other, KEY, batch) - task.loss(params, KEY, batch)) > 1e-3
 
 
-def test_the_ecosystem_finds_the_spec(task):
-    spec = ecosystem.spec_of(image_mlp.digits_mlp_family())
-    assert spec == task.permutation_spec()
-    assert spec.groups == {"hidden": 32}
-    assert spec.spaces == {"hidden": 32, "pixels": 64, "classes": 10}
+def test_the_spec_is_found_from_the_loss(task):
+    family = image_mlp.digits_mlp_family()
+    before = ecosystem.positions(family.datasets)
+    found = ecosystem.spec_of(family)
+    assert found.canonical() == haiku_mlp_spec(jax.eval_shape(task.init, KEY)).canonical()
+    assert found.groups == {"mlp/~/linear_0/b:0": 32}
+    assert ecosystem.verify_spec_of(family, found).certified
+    assert ecosystem.positions(family.datasets) == before  # no batch of theirs was read
 
 
 def test_each_task_has_readers_of_its_own(task):
@@ -149,7 +153,7 @@ def test_gin_chooses_the_family(clean_gin):
         "digits_mlp_family.hidden_sizes = [5]"
     )
     family = ecosystem.sample_single_task_family(KEY)
-    assert ecosystem.spec_of(family).groups == {"hidden": 5}
+    assert list(ecosystem.spec_of(family).groups.values()) == [5]
 
 
 @pytest.mark.parametrize("hidden_sizes", [(0,), (32.0,), ("32",)])

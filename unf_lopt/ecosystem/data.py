@@ -4,6 +4,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import jax
+
 from unf_lopt import ecosystem
 
 SPLITS = ("train", "inner_valid", "outer_valid", "test")
@@ -121,3 +123,38 @@ def with_fresh_data(task: Problem, seed: int) -> Problem:
     twin = copy.copy(task)
     twin.datasets = fresh_datasets(task.datasets, seed)
     return twin
+
+
+def batch_shapes(datasets: "ecosystem.Datasets | None") -> Any:
+    """Shapes and dtypes of a batch; no batch is read where the data tell them.
+
+    Args:
+      datasets: the `datasets` of a task or task family, which is None for tasks without data.
+
+    Returns:
+      A tree of `jax.ShapeDtypeStruct`; None for None.
+    """
+    if datasets is None:
+        return None
+    if datasets.abstract_batch is not None:
+        return datasets.abstract_batch
+    return jax.eval_shape(lambda batch: batch, batch_apart(datasets))
+
+
+def batch_apart(datasets: "ecosystem.Datasets | None") -> Any:
+    """A batch of training data that no reader of the given data misses afterwards.
+
+    Readers that cannot be started anew (the ecosystem's own) give one of their test split, which
+    training does not read.
+
+    Args:
+      datasets: the `datasets` of a task or task family, which is None for tasks without data.
+
+    Returns:
+      A batch; None for None.
+    """
+    if datasets is None:
+        return None
+    if positions(datasets) is None:
+        return next(datasets.test)
+    return next(fresh_datasets(datasets, seed=0).train)

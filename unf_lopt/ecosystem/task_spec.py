@@ -1,14 +1,36 @@
 """From a task of the ecosystem to the permutation symmetry of its parameters."""
 
-from collections.abc import Collection
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
 from typing import Any
 
 import gin
 import jax
 
 from unf_lopt import symmetry
+from unf_lopt.ecosystem import data
 
 PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class FamilyLoss:
+    """The loss of a task family as :func:`unf_lopt.infer_spec` takes it.
+
+    Attributes:
+      loss_fn: ``loss_fn(params, state, key, batch, cfg) -> (loss, new_state)``, for every member:
+        ``cfg`` is what the family samples.
+      params: shapes of the parameters.
+      args: shapes of the other arguments; the batch may be of arrays.
+      state_argnum: the position of the model state among them.
+    """
+
+    loss_fn: Callable[..., Any]
+    params: PyTree
+    args: tuple[Any, ...]
+    state_argnum: int = 0
 
 
 def params_shapes(task_family: Any) -> PyTree:
@@ -20,42 +42,67 @@ def params_shapes(task_family: Any) -> PyTree:
     Returns:
       A tree of `jax.ShapeDtypeStruct` like the parameters.
     """
-
-    def init(key: jax.Array) -> PyTree:
-        sample_key, init_key = jax.random.split(key)
-        task = task_family.task_fn(task_family.sample(sample_key))
-        return task.init_with_state(init_key)[0]
-
-    return jax.eval_shape(init, jax.random.PRNGKey(0))
+    return _init_shapes(task_family)[0]
 
 
-def spec_of(task_family: Any) -> symmetry.PermutationSpec:
-    """The spec that a family's tasks declare with `permutation_spec()`.
+def loss_of(task_family: Any, *, batch: PyTree = None) -> FamilyLoss:
+    """The loss of a task family's members, one program for all of them.
 
     Args:
-      task_family: a `TaskFamily` of tasks that have `permutation_spec`, a `PermutationSpec` or a
-        method that returns one.
+      task_family: a `TaskFamily`.
+      batch: data to use; by default only the shapes of the family's data.
+    """
+
+    def loss_fn(
+        params: PyTree, state: PyTree, key: jax.Array, batch: PyTree, cfg: PyTree
+    ) -> tuple[jax.Array, PyTree]:
+        return task_family.task_fn(cfg).loss_with_state(params, state, key, batch)
+
+    params, state = _init_shapes(task_family)
+    if batch is None:
+        batch = data.batch_shapes(task_family.datasets)
+    key = jax.eval_shape(jax.random.PRNGKey, 0)
+    cfg = jax.eval_shape(task_family.sample, key)
+    return FamilyLoss(loss_fn, params, (state, key, batch, cfg))
+
+
+def spec_of(task_family: Any, *, randomness: str = "frozen") -> symmetry.PermutationSpec:
+    """The spec of a task family, found from the loss of its tasks.
+
+    Members that differ in structure (another activation, a switch) are branches of one program,
+    so the spec has what all of them share.
+
+    Args:
+      task_family: a `TaskFamily`.
+      randomness: see :func:`unf_lopt.infer_spec`.
+    """
+    loss = loss_of(task_family)
+    return symmetry.infer_spec(
+        loss.loss_fn,
+        loss.params,
+        *loss.args,
+        state_argnum=loss.state_argnum,
+        randomness=randomness,
+    )
+
+
+def verify_spec_of(
+    task_family: Any, spec: symmetry.PermutationSpec, **options: Any
+) -> symmetry.Verification:
+    """Verifies a spec on a task family's loss, with data of its own and random parameters.
+
+    Args:
+      task_family: a `TaskFamily`.
+      spec: a spec of its parameters.
+      **options: of :func:`unf_lopt.verify_spec`.
 
     Raises:
-      ValueError: if the task declares none; the message says how to pass a spec.
-      TypeError: if what it declares is no `PermutationSpec`.
+      SymmetryError: the spec is not a symmetry of the loss.
     """
-    task = task_family.task_fn(task_family.sample(jax.random.PRNGKey(0)))
-    declared = getattr(task, "permutation_spec", None)
-    spec = declared() if callable(declared) else declared
-    if spec is None:
-        raise ValueError(
-            f"task {task.name!r} (family {task_family.name!r}) declares no permutation_spec(). "
-            "Pass a spec instead: spec=PermutationSpec.from_names(axes, params) in Python, or in "
-            "gin spec=@spec_from_names() with spec_from_names.task_family and "
-            "spec_from_names.axes, a name for every axis of every parameter"
-        )
-    if not isinstance(spec, symmetry.PermutationSpec):
-        raise TypeError(
-            f"permutation_spec of task {task.name!r} is a {type(spec).__name__}, "
-            "not a PermutationSpec"
-        )
-    return spec
+    loss = loss_of(task_family, batch=data.batch_apart(task_family.datasets))
+    return symmetry.verify_spec(
+        spec, loss.loss_fn, loss.params, *loss.args, state_argnum=loss.state_argnum, **options
+    )
 
 
 @gin.configurable(module="unf_lopt")
@@ -75,3 +122,14 @@ def spec_from_names(
     return symmetry.PermutationSpec.from_names(
         axes, params_shapes(task_family), fixed=frozenset(fixed)
     )
+
+
+def _init_shapes(task_family: Any) -> tuple[PyTree, PyTree]:
+    """Shapes of the parameters and the model state."""
+
+    def init(key: jax.Array) -> tuple[PyTree, PyTree]:
+        sample_key, init_key = jax.random.split(key)
+        task = task_family.task_fn(task_family.sample(sample_key))
+        return task.init_with_state(init_key)
+
+    return jax.eval_shape(init, jax.random.PRNGKey(0))

@@ -71,8 +71,12 @@ class EquivariantLinear:
 
     @property
     def plan(self) -> Plan:
-        """Features and slots of every bucket, between the plain blocks of the spec's view."""
-        return make_plan(self.spec.view.spec)
+        """Features and slots of every bucket, between the plain blocks of the spec's view.
+
+        Spaces are numbered there, so that parameters are called the same whatever the spec's
+        spaces are.
+        """
+        return make_plan(self.spec.view.spec.canonical())
 
     def parameter_shapes(self, input_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters by name.

@@ -1,11 +1,14 @@
 """Theta on disk: the ecosystem's ``params_N``, ours and its own alike.
 
 Ours are single files, which the ecosystem's ``load_state`` reads. With the Flax of today the
-ecosystem's own loop writes ``params_N`` as a folder (Orbax); both are read here.
+ecosystem's own loop writes ``params_N`` as a folder (Orbax); both are read here. The weight space
+that theta belongs to stands in the ecosystem's ``gen_id``, a text that its own loop uses to tell
+runs apart: so it is wherever the file goes, and both versions of the ecosystem can read the file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -18,6 +21,7 @@ import numpy as np
 from flax.training import checkpoints
 
 from unf_lopt import ecosystem
+from unf_lopt.symmetry import PermutationSpec
 
 PyTree = Any
 
@@ -32,6 +36,66 @@ def write_whole(path: pathlib.Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def parameter_checkpoint(theta: PyTree, step: int, lopt: Any) -> Any:
+    """The ecosystem's ``ParameterCheckpoint`` of theta, with the weight space that it is for.
+
+    Args:
+      theta: the meta-parameters.
+      step: the outer steps that made it.
+      lopt: the learned optimizer that it belongs to.
+    """
+    spec = getattr(lopt, "spec", None)
+    identity = "" if spec is None else json.dumps({"spec": spec.to_json()})
+    return ecosystem.ParameterCheckpoint(params=theta, gen_id=identity, step=step)
+
+
+def saved_spec(source: str | os.PathLike[str]) -> PermutationSpec | None:
+    """The weight space that a ``params_N``, or the newest in a run's folder, was written for.
+
+    Returns:
+      The spec, or None where the file does not say: the optimizer needs none, or the ecosystem's
+      own loop wrote it.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no ``params_N``.
+    """
+    return _spec_in(_read(params_file(source)))
+
+
+def check_spec(source: str | os.PathLike[str], lopt: Any) -> None:
+    """Refuses a theta that was written for another weight space than an optimizer's.
+
+    Raises:
+      ValueError: naming the differences.
+    """
+    saved, bound = saved_spec(source), getattr(lopt, "spec", None)
+    if saved is None or bound is None:
+        return
+    difference = saved.canonical().difference(bound.canonical())
+    if difference:
+        raise ValueError(
+            f"{params_file(source)} was written for another weight space than that of this "
+            f"{optimizer_name(lopt)}. Spaces numbered in order, saved against bound:\n{difference}"
+        )
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        saved = checkpoints.restore_checkpoint(str(path.resolve()), target=None)
+        saved["params"], saved["step"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a params_N of the ecosystem: {error}") from error
+    return saved
+
+
+def _spec_in(saved: dict[str, Any]) -> PermutationSpec | None:
+    identity = saved.get("gen_id")
+    if not isinstance(identity, str) or not identity.startswith("{"):
+        return None
+    return PermutationSpec.from_json(json.loads(identity)["spec"])
 
 
 def newest_params(folder: str | os.PathLike[str]) -> pathlib.Path:
@@ -76,13 +140,11 @@ def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:
       ValueError: it was written for another optimizer or another weight space.
     """
     path = params_file(source)
+    check_spec(path, lopt)
     theta = lopt.init(jax.random.PRNGKey(0))
     target = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=0)
-    try:
-        saved = checkpoints.restore_checkpoint(str(path.resolve()), target=None)
-        found = _shapes(saved["params"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a params_N of the ecosystem: {error}") from error
+    saved = _read(path)
+    found = _shapes(saved["params"])
     expected = _shapes(flax.serialization.to_state_dict(theta))
     if expected != found:  # Flax would leave out what the file has too much
         different = sorted(

@@ -12,7 +12,7 @@ from unf_lopt.optimizers.functional import Functional, deep_sets_functional, unf
 from unf_lopt.optimizers.learned_optimizer import (
     ResidualLearnedOptimizer,
     StepOptions,
-    resolve_spec,
+    SymmetryOptions,
 )
 from unf_lopt.optimizers.scalars import StepScalars
 from unf_lopt.symmetry import PermutationSpec
@@ -85,6 +85,8 @@ def unf(
     fixed_axes: str = "exchangeable",
     bias: str = "tensor",
     initialization: str = "pointwise",
+    verify: bool = False,
+    randomness: str = "frozen",
     **step: Any,
 ) -> ResidualLearnedOptimizer:
     """A learned optimizer whose correction is a universal neural functional.
@@ -93,21 +95,25 @@ def unf(
     with ReLU and one UNF layer (Zhou et al., arXiv 2402.05232, eq. 15 and appendix C.2).
 
     Args:
-      task_family: a task family or task whose spec it is bound to.
-      spec: the weight space, written by hand; wins over the task's own.
+      task_family: a task family or task that it is bound to: its spec is found from its loss.
+      spec: the weight space, where it is not to be found; wins over the task's.
       mode: ``"paper"`` or ``"released"``, see :func:`step_options`.
       hidden_channels: channels of the pointwise layers.
       hidden_layers: how many pointwise layers.
       fixed_axes: of the last layer, see :class:`unf_lopt.UNFLinear`.
       bias: of the last layer.
       initialization: of the last layer; ``"pointwise"`` starts it as Deep Sets.
+      verify: whether a spec that was found is verified on numbers too, which takes seconds.
+      randomness: what random draws in the loss do to its symmetry, see
+        :func:`unf_lopt.infer_spec`.
       **step: the other arguments of :func:`step_options`.
 
     Returns:
       The learned optimizer; unbound where neither task family nor spec is given.
 
     Raises:
-      ValueError: an option that is not one of these, or a task that declares no spec.
+      ValueError: an option that is not one of these.
+      SymmetryError: ``verify`` is asked for and fails.
       TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
     """
     options = step_options(mode, **step)
@@ -117,9 +123,10 @@ def unf(
     def make(spec: PermutationSpec | None) -> Functional:
         return unf_functional(spec, hidden_channels, hidden_layers, **layer_options)
 
-    if spec is None and task_family is not None:
-        spec = resolve_spec(task_family)
-    return ResidualLearnedOptimizer("unf", make, options, spec)
+    symmetry = SymmetryOptions(verify, randomness)
+    lopt = ResidualLearnedOptimizer("unf", make, options, symmetry)
+    source = task_family if spec is None else spec
+    return lopt if source is None else lopt.bind(source)
 
 
 @gin.configurable(module="unf_lopt")
@@ -142,7 +149,7 @@ def deep_sets(
         return deep_sets_functional(hidden_channels, hidden_layers)
 
     options = step_options(mode, **step)
-    return ResidualLearnedOptimizer("deep_sets", make, options, needs_spec=False)
+    return ResidualLearnedOptimizer("deep_sets", make, options, symmetry=None)
 
 
 @gin.configurable(module="unf_lopt")
@@ -158,4 +165,4 @@ def learned_sgdm(
     options = step_options(mode, scalars=scalars, **step)
     without_beta = dataclasses.replace(options.scalars, beta=None)
     options = dataclasses.replace(options, scalars=without_beta)
-    return ResidualLearnedOptimizer("learned_sgdm", None, options, needs_spec=False)
+    return ResidualLearnedOptimizer("learned_sgdm", None, options, symmetry=None)

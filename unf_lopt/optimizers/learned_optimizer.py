@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,8 @@ from unf_lopt.optimizers.scalars import StepScalars
 from unf_lopt.symmetry import PermutationSpec
 
 PyTree = Any
+
+_LOG = logging.getLogger("unf_lopt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,27 +153,27 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
       name: what messages and logs call it.
       make_functional: makes the functional for a spec; None for no functional (β = 0).
       options: how the step is computed.
-      spec: the weight space; None while it is not bound to one.
-      needs_spec: whether the functional depends on the spec.
+      symmetry: how the spec of a task is found, see :class:`SymmetryOptions`; None for a
+        functional that needs no spec.
     """
+
+    spec: PermutationSpec | None = None  # the weight space, once it is bound to one
 
     def __init__(
         self,
         name: str,
         make_functional: Callable[[PermutationSpec | None], Functional] | None,
         options: StepOptions,
-        spec: PermutationSpec | None = None,
-        needs_spec: bool = True,
+        symmetry: SymmetryOptions | None,
     ):
         super().__init__()
         self._name = name
         self._make_functional = make_functional
         self._options = options
-        self._needs_spec = needs_spec
-        self.spec = spec
+        self._symmetry = symmetry
         self._functional: Functional | None = None
-        if make_functional and (spec is not None or not needs_spec):
-            self._functional = make_functional(spec)
+        if make_functional and symmetry is None:
+            self._functional = make_functional(None)
 
     @property
     def name(self) -> str:
@@ -177,11 +181,20 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
         return self._name
 
     def bind(self, task_family: Any) -> ResidualLearnedOptimizer:
-        """The same optimizer for the weight space of a task family, a task or a spec."""
-        spec = resolve_spec(task_family)
-        return ResidualLearnedOptimizer(
-            self._name, self._make_functional, self._options, spec, self._needs_spec
-        )
+        """The same optimizer for the weight space of a task family, a task or a spec.
+
+        The spec of a task is found from its loss, see :func:`resolve_spec`.
+
+        Raises:
+          TypeError: ``task_family`` is none of these.
+          SymmetryError: the spec is to be verified and is no symmetry of the loss.
+        """
+        if self._symmetry is None:
+            return self
+        bound = copy.copy(self)
+        bound.spec = resolve_spec(task_family, self._symmetry)
+        bound._functional = self._make_functional(bound.spec)
+        return bound
 
     def init(self, key: jax.Array) -> PyTree:
         """Initial theta: ``{"scalars": …, "functional": …}``.
@@ -201,8 +214,7 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
           ValueError: the optimizer needs a spec and is not bound to one.
         """
         functional = self._bound_functional() if self._make_functional else None
-        spec = self.spec if self._needs_spec else None
-        return ResidualOptimizer(functional, self._options, theta, spec)
+        return ResidualOptimizer(functional, self._options, theta, self.spec)
 
     def _bound_functional(self) -> Functional:
         if self._functional is None:
@@ -215,13 +227,29 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
         return self._functional
 
 
-def resolve_spec(source: Any) -> PermutationSpec:
-    """The spec of a task family or a task, or the spec itself.
+@dataclasses.dataclass(frozen=True)
+class SymmetryOptions:
+    """How the spec of a task is found.
+
+    Attributes:
+      verify: whether it is verified on numbers, see :func:`unf_lopt.verify_spec`.
+      randomness: see :func:`unf_lopt.infer_spec`.
+    """
+
+    verify: bool = False
+    randomness: str = "frozen"
+
+
+def resolve_spec(source: Any, options: SymmetryOptions | None = None) -> PermutationSpec:
+    """The spec of a task family or a task, found from its loss, or the spec itself.
+
+    What was found is logged, at level INFO of the logger ``unf_lopt``.
 
     Raises:
       TypeError: for anything else.
-      ValueError: the task declares no spec.
+      SymmetryError: the spec is to be verified and is no symmetry of the loss.
     """
+    options = options or SymmetryOptions()
     if isinstance(source, PermutationSpec):
         return source
     if isinstance(source, ecosystem.Task):
@@ -230,4 +258,8 @@ def resolve_spec(source: Any) -> PermutationSpec:
         raise TypeError(
             f"expected a TaskFamily, a Task or a PermutationSpec; got {type(source).__name__}."
         )
-    return ecosystem.spec_of(source)
+    spec = ecosystem.spec_of(source, randomness=options.randomness)
+    _LOG.info("symmetry of %s:\n%s", source.name, spec)
+    if options.verify:
+        _LOG.info("%s", ecosystem.verify_spec_of(source, spec, maximality=False))
+    return spec

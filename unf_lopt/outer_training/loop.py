@@ -13,7 +13,7 @@ import gin
 import jax
 
 from unf_lopt import ecosystem
-from unf_lopt.optimizers import load_theta
+from unf_lopt.optimizers import load_theta, optimizer_name
 from unf_lopt.outer_training.metrics import MetricsLog, Progress
 from unf_lopt.outer_training.run_folder import RunFolder, TrainingState
 
@@ -61,6 +61,7 @@ def train(
     folder.write_config()
     device = jax.devices()[0]
     print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
+    print(_weight_space(lopt))
     run = _Run(folder, lopt, num_estimators, seed, init_theta_from)
     folder.write_operative_config()
     log = MetricsLog(folder.path, run.state.outer_step)
@@ -104,6 +105,7 @@ class _Run:
         init_theta_from: str | None,
     ):
         self._folder = folder
+        self._lopt = lopt
         self._key = jax.random.PRNGKey(seed)
         init_key, build_key, unroll_key = jax.random.split(self._step_key(0), 3)
         self._learner = ecosystem.make_learner(
@@ -115,7 +117,7 @@ class _Run:
         unrolls = ecosystem.init_unroll_states(weights, self._estimators, unroll_key)
         self.state = TrainingState(learner_state, unrolls, 0, self._positions())
         if folder.saved_step() is not None:
-            self.state = folder.restore(self.state)
+            self.state = folder.restore(self.state, lopt)
             self._move_data()
             print(f"resumed {folder.path} at outer step {self.state.outer_step}")
 
@@ -155,7 +157,7 @@ class _Run:
     def save(self) -> pathlib.Path:
         """Writes a checkpoint; returns the path of theta."""
         theta = ecosystem.theta_of(self._learner, self.state.learner_state)
-        return self._folder.save(self.state, theta)
+        return self._folder.save(self.state, theta, self._lopt)
 
     def _step_key(self, step: int) -> jax.Array:
         return jax.random.fold_in(self._key, step)
@@ -194,6 +196,20 @@ def _stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _weight_space(lopt: Any) -> str:
+    """One line: what an optimizer knows of the symmetry of its task."""
+    spec = getattr(lopt, "spec", None)
+    if spec is None:
+        return f"{optimizer_name(lopt)}: uses no permutation symmetry of the task"
+    groups = [f"{name} ({size})" for name, size in spec.groups.items()]
+    shown = ", ".join(groups[:4]) + (f" and {len(groups) - 4} more" if len(groups) > 4 else "")
+    found = "written by hand" if spec.provenance is None else "found from its loss"
+    return (
+        f"{optimizer_name(lopt)}: symmetry of the task {found}, {len(groups)} permutable "
+        f"space(s) in {len(spec.paths)} parameters: {shown or 'none'}"
+    )
 
 
 def _report(state: TrainingState, num_steps: int, path: pathlib.Path) -> None:

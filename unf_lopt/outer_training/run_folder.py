@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem
-from unf_lopt.optimizers import CONFIG, write_whole
+from unf_lopt.optimizers import CONFIG, check_spec, parameter_checkpoint, write_whole
 
 PyTree = Any
 
@@ -79,15 +79,19 @@ class RunFolder:
         ]
         return max(steps, default=None)
 
-    def save(self, state: TrainingState, theta: PyTree) -> pathlib.Path:
+    def save(self, state: TrainingState, theta: PyTree, lopt: Any) -> pathlib.Path:
         """Writes a state; afterwards removes all but the newest few checkpoints.
+
+        Args:
+          state: the state.
+          theta: the meta-parameters in it.
+          lopt: the learned optimizer that they belong to.
 
         Returns:
           The path of ``params_N``, which evaluation reads. These are all kept.
         """
         step = state.outer_step
-        params = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=step)
-        self._write(f"params_{step}", params)
+        self._write(f"params_{step}", parameter_checkpoint(theta, step, lopt))
         self._write(f"unroll_{step}", state.record())
         self._write(
             f"checkpoint_{step}",
@@ -102,16 +106,18 @@ class RunFolder:
                 (self.path / f"{prefix}{old}").unlink()
         return self.path / f"params_{step}"
 
-    def restore(self, fresh: TrainingState) -> TrainingState:
+    def restore(self, fresh: TrainingState, lopt: Any) -> TrainingState:
         """The newest saved state.
 
         Args:
           fresh: a state of the same configuration, for the structure.
+          lopt: the learned optimizer that is trained.
 
         Raises:
-          ValueError: what is saved has another structure.
+          ValueError: what is saved has another structure, or is for another weight space.
         """
         step = self.saved_step()
+        check_spec(self.path / f"params_{step}", lopt)
         optimizer = ecosystem.OptCheckpoint(
             gradient_learner_state=fresh.learner_state,
             elapsed_time=jnp.float32(0.0),

@@ -1,0 +1,51 @@
+"""Tasks by their gin names: the ecosystem's own and those that plugins register."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import gin
+
+from unf_lopt import ecosystem
+
+
+def named_task_family(name: str) -> Any:
+    """The task family of a gin name, as ``@NAME()`` in a config; a task becomes a family of one.
+
+    Args:
+      name: such as ``ImageMLP_Digits8_Relu32``; of this project, of the ecosystem's fixed or
+        parametric tasks, or of a module imported before.
+
+    Raises:
+      ValueError: there is no such name, or it is not a task's.
+    """
+    failed = dict(_import_task_modules())
+    try:
+        made = gin.get_configurable(name)()
+    except ValueError as error:
+        modules = "".join(f"\n  {module}: {reason}" for module, reason in failed.items())
+        hint = f" These modules of tasks could not be imported:{modules}" if failed else ""
+        raise ValueError(
+            f"no task {name!r}: {error}. A task of a plugin needs --gin_import=MODULE.{hint}"
+        ) from error
+    if isinstance(made, ecosystem.Task):
+        made = ecosystem.single_task_to_family(made)
+    if not isinstance(made, ecosystem.TaskFamily):
+        raise ValueError(f"{name} makes a {type(made).__name__}, not a task or a task family.")
+    return made
+
+
+def _import_task_modules() -> Iterator[tuple[str, str]]:
+    """Imports all modules of tasks; gives those that cannot be imported, and why."""
+    importlib.import_module("unf_lopt.register")
+    for package in ("tasks.fixed", "tasks.parametric"):
+        parent = ecosystem.load(package)
+        for found in pkgutil.iter_modules(parent.__path__):
+            if not found.name.endswith("_test"):
+                try:
+                    ecosystem.load(f"{package}.{found.name}")
+                except ImportError as error:
+                    yield f"{package}.{found.name}", str(error)
