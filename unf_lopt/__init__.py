@@ -16,7 +16,9 @@ _HOMES = {
     "common_refinement": "unf_lopt.symmetry",
     "infer_spec": "unf_lopt.symmetry",
     "verify_spec": "unf_lopt.symmetry",
+    "UNF": "unf_lopt.layers",
     "UNFLinear": "unf_lopt.layers",
+    "InvariantPool": "unf_lopt.layers",
     "PointwiseMLP": "unf_lopt.layers",
     "count_maps": "unf_lopt.layers",
 }

@@ -50,9 +50,12 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _task_family() -> Any:
-    ecosystem.parse_flags_and_config()
+    ecosystem.parse_flags_and_config(finalize=False)  # modules of tasks register names
     if flags.FLAGS.task:
-        return ecosystem.named_task_family(flags.FLAGS.task)
+        try:
+            return ecosystem.named_task_family(flags.FLAGS.task)
+        except ValueError as error:
+            raise app.UsageError(f"--task={flags.FLAGS.task}: {error}") from error
     try:
         return gin.get_bindings("sample_single_task_family")["task_family"]
     except (KeyError, ValueError) as error:

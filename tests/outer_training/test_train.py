@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 from tests.configs import TINY, configure
-from unf_lopt import ecosystem
-from unf_lopt.optimizers import learned_sgdm, load_theta, unf
+from tests.strategies import haiku_mlp_spec
+from unf_lopt import PermutationSpec, ecosystem
+from unf_lopt.optimizers import learned_sgdm, load_theta, saved_spec, unf
 from unf_lopt.outer_training import train
+from unf_lopt.outer_training.run_folder import RunFolder
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
 
@@ -194,6 +196,29 @@ def test_the_ecosystem_reads_our_files(uninterrupted):
     found = ecosystem.theta_of(learner, restored.gradient_learner_state)
     for a, b in zip(jax.tree.leaves(theta), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_theta_carries_its_weight_space(uninterrupted, tmp_path):
+    family = digits_mlp_family((4,), 16)
+    lopt = unf(family, hidden_channels=4)
+    assert saved_spec(uninterrupted) == lopt.spec
+    # Of the same shapes, but not of the same symmetry: every coefficient would fit.
+    by_hand = haiku_mlp_spec(ecosystem.params_shapes(family))
+    other = PermutationSpec(by_hand.paths, by_hand.axes, by_hand.sizes, frozenset(by_hand.spaces))
+    unlike = unf(spec=other, hidden_channels=4)
+    with pytest.raises(
+        ValueError, match=r"another weight space.*unf[^|]*fixed: \['1', '2'\] against"
+    ):
+        load_theta(uninterrupted, unlike)
+    # Names of spaces do not matter.
+    renamed = unf(spec=by_hand, hidden_channels=4)
+    theta, _ = load_theta(uninterrupted, renamed)
+    expected, _ = load_theta(uninterrupted, lopt)
+    jax.tree.map(np.testing.assert_array_equal, theta, expected)
+    # Neither does anything resume with it.
+    folder = RunFolder(uninterrupted)
+    with pytest.raises(ValueError, match="another weight space"):
+        folder.restore(None, unlike)
 
 
 def test_steps_must_be_positive(tmp_path):

@@ -151,7 +151,7 @@ def test_parts_are_explained_one_by_one():
         "w          5×3    [w:0.0] + h:0, h:0",
         "groups: h:0 (3)",
     ]
-    first, second = spec.explain("w", 0).split("part 1 of 2")
+    first, second = spec.explain("w", 0).split("part 1:")
     assert "data" in first and "tied" not in first
     assert "tied to h axis 0" in second and "data" not in second
 

@@ -26,8 +26,8 @@ def named_task_family(name: str) -> Any:
     try:
         made = gin.get_configurable(name)()
     except ValueError as error:
-        modules = "".join(f"\n  {module}: {reason}" for module, reason in failed.items())
-        hint = f" These modules of tasks could not be imported:{modules}" if failed else ""
+        missing = ", ".join(f"{module} (needs {name})" for module, name in failed.items())
+        hint = f" Modules of tasks that could not be imported: {missing}." if failed else ""
         raise ValueError(
             f"no task {name!r}: {error}. A task of a plugin needs --gin_import=MODULE.{hint}"
         ) from error
@@ -39,7 +39,7 @@ def named_task_family(name: str) -> Any:
 
 
 def _import_task_modules() -> Iterator[tuple[str, str]]:
-    """Imports all modules of tasks; gives those that cannot be imported, and why."""
+    """Imports all modules of tasks; gives those that cannot be imported, and what they miss."""
     importlib.import_module("unf_lopt.register")
     for package in ("tasks.fixed", "tasks.parametric"):
         parent = ecosystem.load(package)
@@ -48,4 +48,4 @@ def _import_task_modules() -> Iterator[tuple[str, str]]:
                 try:
                     ecosystem.load(f"{package}.{found.name}")
                 except ImportError as error:
-                    yield f"{package}.{found.name}", str(error)
+                    yield f"{package}.{found.name}", error.name or str(error)

@@ -1,14 +1,29 @@
 """Linear equivariant maps between the tensors of a weight space, and networks of them."""
 
+from unf_lopt.layers._fixed import count_maps
 from unf_lopt.layers._linear import EquivariantLinear, check_layer_options
-from unf_lopt.layers._modules import PointwiseMLP, UNFLinear
-from unf_lopt.layers._partitions import bell_number, count_maps
+from unf_lopt.layers._modules import UNF, InvariantPool, PointwiseMLP, UNFLinear
+from unf_lopt.layers._network import (
+    EquivariantNetwork,
+    equivariant_linear,
+    invariant_features,
+)
+from unf_lopt.layers._partitions import bell_number
+from unf_lopt.layers._tied import TiedLinear
+from unf_lopt.layers._untie import untied
 
 __all__ = [
+    "UNF",
     "EquivariantLinear",
+    "EquivariantNetwork",
+    "InvariantPool",
     "PointwiseMLP",
+    "TiedLinear",
     "UNFLinear",
     "bell_number",
     "check_layer_options",
     "count_maps",
+    "equivariant_linear",
+    "invariant_features",
+    "untied",
 ]

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from unf_lopt.layers._partitions import FIXED_AXES, Partition, check_option
+from unf_lopt.layers._fixed import (
+    FIXED_AXES,
+    MAPS_LIMIT,
+    POSITION_CHANNELS,
+    check_count,
+    plain_spec,
+    position_encoding,
+)
+from unf_lopt.layers._partitions import Partition, check_option
 from unf_lopt.layers._plan import Bucket, Feature, Plan, Slot, Term, make_plan
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
@@ -43,7 +51,10 @@ class EquivariantLinear:
     Attributes:
       spec: the weight space.
       output_channels: channels of the output.
-      fixed_axes: how fixed spaces are treated; ``"exchangeable"``: as if permutable.
+      fixed_axes: how fixed spaces are treated. ``"exchangeable"``: as if permutable.
+        ``"positional"``: the same, and every tensor adds to its output what it makes of the
+        position along each of its fixed axes. ``"free"``: coefficients of their own for every
+        index (Navon et al., arXiv 2301.12780).
       bias: ``"tensor"``: one a tensor and channel; ``"full"``: one for each valid partition of
         a tensor's own axes; ``"none"``.
       initialization: ``"lecun"``: normal, variance one over input channels times number of maps
@@ -59,6 +70,7 @@ class EquivariantLinear:
     fixed_axes: str = "exchangeable"
     bias: str = "tensor"
     initialization: str = "lecun"
+    maps_limit: int = MAPS_LIMIT
 
     def __post_init__(self) -> None:
         check_layer_options(
@@ -68,6 +80,7 @@ class EquivariantLinear:
             raise ValueError(
                 f"EquivariantLinear(output_channels={self.output_channels}): needs at least one."
             )
+        check_count(self.spec, self.fixed_axes, self.maps_limit)
 
     @property
     def plan(self) -> Plan:
@@ -76,7 +89,7 @@ class EquivariantLinear:
         Spaces are numbered there, so that parameters are called the same whatever the spec's
         spaces are.
         """
-        return make_plan(self.spec.view.spec.canonical())
+        return make_plan(plain_spec(self.spec, self.fixed_axes)[1])
 
     def parameter_shapes(self, input_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters by name.
@@ -95,6 +108,9 @@ class EquivariantLinear:
         }
         if self.bias != "none":
             shapes["bias"] = (len(self._biased_slots()), self.output_channels)
+        if self.fixed_axes == "positional" and self._fixed_places():
+            places = len(self._fixed_places())
+            shapes["positions"] = (places, POSITION_CHANNELS, self.output_channels)
         return shapes
 
     def init_parameter(
@@ -103,7 +119,7 @@ class EquivariantLinear:
         """The initial value of one parameter; see ``initialization``."""
         shape = self.parameter_shapes(input_channels)[name]
         dtype = dtype or jnp.result_type(float)
-        if name == "bias":
+        if name in ("bias", "positions"):
             return jnp.zeros(shape, dtype)
         scale = jnp.asarray(self._scales()[name], dtype)[:, None, :, None]
         return jax.random.normal(key, shape, dtype) * scale / math.sqrt(input_channels)
@@ -130,8 +146,22 @@ class EquivariantLinear:
         Raises:
           SpecError: the tree does not fit the spec, or its leaves differ in channels.
         """
-        leaves, unflatten = self.spec.view.flatten(features)
-        input_channels_of(self.plan.spec, leaves)
+        blocks, unflatten = plain_spec(self.spec, self.fixed_axes)[0].view.flatten(features)
+        input_channels_of(self.plan.spec, blocks)
+        return unflatten(self.apply_packed(params, blocks))
+
+    def pack(self, blocks: Sequence[jax.Array]) -> list[jax.Array]:
+        """Blocks of the spec's view as the arrays that the layer computes on: as they are."""
+        return list(blocks)
+
+    def unpack(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+        """The inverse of :meth:`pack`."""
+        return list(arrays)
+
+    def apply_packed(
+        self, params: Mapping[str, jax.Array], leaves: Sequence[jax.Array]
+    ) -> list[jax.Array]:
+        """The same on packed arrays ``[*shape, input_channels]``."""
         pooled = [
             {blocks: _pool(_read_diagonal(leaf, blocks), len(blocks)) for blocks in partitions}
             for leaf, partitions in zip(leaves, self.plan.diagonals, strict=True)
@@ -151,12 +181,35 @@ class EquivariantLinear:
                 zip(leaves, self.plan.diagonals, strict=True)
             )
         ]
-        return unflatten(
-            [
-                jnp.broadcast_to(output, (*shape, self.output_channels))
-                for output, shape in zip(outputs, self.plan.spec.shapes, strict=True)
-            ]
-        )
+        for (tensor, axis), encoded in self._positions(params):
+            outputs[tensor] = outputs[tensor] + encoded.reshape(
+                [-1 if other == axis else 1 for other in range(leaves[tensor].ndim - 1)]
+                + [self.output_channels]
+            )
+        return [
+            jnp.broadcast_to(output, (*shape, self.output_channels))
+            for output, shape in zip(outputs, self.plan.spec.shapes, strict=True)
+        ]
+
+    def _fixed_places(self) -> list[tuple[int, int]]:
+        """Tensor and axis of every fixed axis."""
+        spec = self.plan.spec
+        return [
+            (tensor, axis)
+            for tensor, names in enumerate(spec.axes)
+            for axis, name in enumerate(names)
+            if name in spec.fixed
+        ]
+
+    def _positions(
+        self, params: Mapping[str, jax.Array]
+    ) -> Iterator[tuple[tuple[int, int], jax.Array]]:
+        """For every fixed axis what its positions add: ``[size, output_channels]``."""
+        if self.fixed_axes == "positional":
+            for number, (tensor, axis) in enumerate(self._fixed_places()):
+                coefficients = params["positions"][number]
+                encoding = position_encoding(self.plan.spec.shapes[tensor][axis])
+                yield (tensor, axis), jnp.asarray(encoding, coefficients.dtype) @ coefficients
 
     def _products(
         self,

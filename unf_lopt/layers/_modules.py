@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from unf_lopt.layers._linear import EquivariantLinear, input_channels_of
+from unf_lopt.layers._linear import input_channels_of
+from unf_lopt.layers._network import EquivariantNetwork, equivariant_linear, invariant_features
 from unf_lopt.symmetry import PermutationSpec
 
 
@@ -20,10 +22,13 @@ class UNFLinear(hk.Module):
     Args:
       output_channels: channels of the output.
       spec: the weight space.
-      fixed_axes: how fixed spaces are treated; ``"exchangeable"``: as if permutable.
+      coefficients: ``"per_pair"`` (:class:`EquivariantLinear`) or ``"tied"``
+        (:class:`TiedLinear`): the same parameters for every weight space.
+      fixed_axes: how fixed spaces are treated, see :class:`EquivariantLinear`.
       bias: ``"tensor"``, ``"full"`` or ``"none"``.
       initialization: ``"lecun"`` or ``"pointwise"``.
       name: the module's name.
+      **options: further ones of the layer.
 
     Raises:
       ValueError: an option that is not one of these.
@@ -41,26 +46,124 @@ class UNFLinear(hk.Module):
         output_channels: int,
         spec: PermutationSpec,
         *,
+        coefficients: str = "per_pair",
         fixed_axes: str = "exchangeable",
         bias: str = "tensor",
         initialization: str = "lecun",
         name: str | None = None,
+        **options: Any,
     ):
         super().__init__(name=name)
-        self._linear = EquivariantLinear(spec, output_channels, fixed_axes, bias, initialization)
+        self._linear = equivariant_linear(
+            spec,
+            output_channels,
+            coefficients,
+            fixed_axes=fixed_axes,
+            bias=bias,
+            initialization=initialization,
+            **options,
+        )
 
     def __call__(self, features: Any) -> Any:
         """``[*shape, input_channels]`` leaves to ``[*shape, output_channels]`` leaves."""
-        leaves, _ = self._linear.spec.flatten(features)
-        channels = input_channels_of(self._linear.spec, leaves)
-        params = {}
-        for name, shape in self._linear.parameter_shapes(channels).items():
-
-            def init(_: Any, dtype: Any, name: str = name) -> jax.Array:
-                return self._linear.init_parameter(name, hk.next_rng_key(), channels, dtype)
-
-            params[name] = hk.get_parameter(name, shape, leaves[0].dtype, init=init)
+        channels, dtype = _channels_and_dtype(self._linear.spec, features)
+        init = self._linear.init_parameter
+        params = {
+            name: _parameter(name, shape, dtype, functools.partial(init, name), channels)
+            for name, shape in self._linear.parameter_shapes(channels).items()
+        }
         return self._linear.apply(params, features)
+
+
+class UNF(hk.Module):
+    """A universal neural functional: equivariant layers with a nonlinearity between them.
+
+    Args:
+      channels: of every layer; the last is the output.
+      spec: the weight space.
+      coefficients: ``"per_pair"`` or ``"tied"``, as of :class:`UNFLinear`.
+      activation: applied after every layer but the last.
+      residual: whether a layer's input is added to its output where channels allow.
+      normalize: whether every layer's input is normalized, see :class:`EquivariantNetwork`.
+      dropout_rate: the share of channels dropped before every layer but the first.
+      zero_last: whether the last layer starts at zero.
+      remat: whether activations are computed again for the gradient.
+      name: the module's name.
+      **layer_options: of :class:`UNFLinear`.
+
+    Raises:
+      ValueError: no channels, or an option that is not one of these.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        spec: PermutationSpec,
+        *,
+        coefficients: str = "per_pair",
+        activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
+        residual: bool = False,
+        normalize: bool = False,
+        dropout_rate: float = 0.0,
+        zero_last: bool = False,
+        remat: bool = False,
+        name: str | None = None,
+        **layer_options: Any,
+    ):
+        super().__init__(name=name)
+        if not channels:
+            raise ValueError("UNF(channels=[]): the channels of at least one layer are needed.")
+        self._network = EquivariantNetwork(
+            tuple(equivariant_linear(spec, n, coefficients, **layer_options) for n in channels),
+            activation,
+            residual,
+            normalize,
+            dropout_rate,
+            zero_last,
+            remat,
+        )
+        self._spec = spec
+
+    def __call__(self, features: Any, is_training: bool = False) -> Any:
+        """``[*shape, input_channels]`` leaves to ``[*shape, channels[-1]]`` leaves.
+
+        Args:
+          features: a tree of the weight space.
+          is_training: whether to drop channels, which takes a key of Haiku's.
+        """
+        channels, dtype = _channels_and_dtype(self._spec, features)
+        params = {
+            layer: {
+                name: _parameter(
+                    f"{layer}.{name}",
+                    shape,
+                    dtype,
+                    functools.partial(self._network.init_parameter, layer, name),
+                    channels,
+                )
+                for name, shape in shapes.items()
+            }
+            for layer, shapes in self._network.parameter_shapes(channels).items()
+        }
+        drop = is_training and self._network.dropout_rate > 0
+        return self._network.apply(params, features, key=hk.next_rng_key() if drop else None)
+
+
+class InvariantPool(hk.Module):
+    """What no permutation changes: a tree to one vector; see :func:`invariant_features`.
+
+    Args:
+      spec: the weight space.
+      name: the module's name.
+    """
+
+    def __init__(self, spec: PermutationSpec, *, name: str | None = None):
+        super().__init__(name=name)
+        self._spec = spec
+
+    def __call__(self, features: Any) -> jax.Array:
+        """``[*shape, channels]`` leaves to ``[blocks * channels]``."""
+        return invariant_features(self._spec, features)
 
 
 class PointwiseMLP(hk.Module):
@@ -93,3 +196,17 @@ class PointwiseMLP(hk.Module):
             for end, entry, leaf in zip(ends, entries, leaves, strict=True)
         ]
         return jax.tree.unflatten(treedef, pieces)
+
+
+def _channels_and_dtype(spec: PermutationSpec, features: Any) -> tuple[int, Any]:
+    leaves, _ = spec.flatten(features)
+    return input_channels_of(spec, leaves), leaves[0].dtype
+
+
+def _parameter(
+    name: str, shape: Sequence[int], dtype: Any, init: Callable[..., jax.Array], channels: int
+) -> jax.Array:
+    """A parameter of the module that is called, initialized as its plain layer says."""
+    return hk.get_parameter(
+        name, shape, dtype, init=lambda _, dtype: init(hk.next_rng_key(), channels, dtype)
+    )

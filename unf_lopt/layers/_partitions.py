@@ -5,15 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
-
-from unf_lopt.symmetry import PermutationSpec
 
 Block = tuple[int, ...]
 Partition = tuple[Block, ...]
-
-FIXED_AXES = ("exchangeable",)
 
 
 def check_option(name: str, value: str, choices: Sequence[str]) -> None:
@@ -54,28 +49,3 @@ def bell_number(n: int) -> int:
     if n == 0:
         return 1
     return sum(math.comb(n - 1, k) * bell_number(k) for k in range(n))
-
-
-def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> int:
-    """The number of basis maps of one layer on a weight space, without biases.
-
-    The sum over pairs of tensors (l, m) of the product over spaces i of
-    ``Bell(c_i(l) + c_i(m))``, with ``c_i`` the number of axes of a tensor in space i.
-
-    Args:
-      spec: the weight space.
-      fixed_axes: how fixed spaces are treated; ``"exchangeable"``: as if permutable.
-
-    Returns:
-      The number of coefficients of a layer with one input and one output channel.
-
-    Raises:
-      ValueError: an unknown ``fixed_axes``.
-    """
-    check_option("fixed_axes", fixed_axes, FIXED_AXES)
-    counts = [Counter(names) for names in spec.view.spec.axes]
-    return sum(
-        math.prod(bell_number(count) for count in (output + input_).values())
-        for output in counts
-        for input_ in counts
-    )

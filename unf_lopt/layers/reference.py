@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from unf_lopt.layers._fixed import plain_spec, position_encoding
 from unf_lopt.layers._linear import EquivariantLinear, coefficients_name
 from unf_lopt.layers._partitions import valid_partitions
 from unf_lopt.layers._plan import Term, terms
@@ -63,7 +64,7 @@ def apply_by_definition(
 ) -> Any:
     """What ``layer.apply(params, features)`` must equal, by the definition, term by term."""
     spec = layer.plan.spec
-    leaves, unflatten = layer.spec.view.flatten(features)
+    leaves, unflatten = plain_spec(layer.spec, layer.fixed_axes)[0].view.flatten(features)
     outputs = [xp.zeros((*shape, layer.output_channels), leaves[0].dtype) for shape in spec.shapes]
     for term in terms(spec):
         coefficient = term_coefficient(layer, params, term)
@@ -71,6 +72,15 @@ def apply_by_definition(
         outputs[term.output] = outputs[term.output] + mapped
     for tensor, bias in enumerate(_biases(layer, params, xp)):
         outputs[tensor] = outputs[tensor] + bias
+    if layer.fixed_axes == "positional":
+        rows = iter(params.get("positions", ()))
+        for tensor, names in enumerate(spec.axes):
+            for axis, name in enumerate(names):
+                if name in spec.fixed:
+                    encoded = xp.asarray(position_encoding(spec.spaces[name])) @ next(rows)
+                    shape = [1] * len(names) + [layer.output_channels]
+                    shape[axis] = -1
+                    outputs[tensor] = outputs[tensor] + encoded.reshape(shape)
     return unflatten(outputs)
 
 

@@ -34,12 +34,15 @@ class Provenance:
     def explain(self, path: str, axis: int) -> str:
         """What froze each part of an axis, and what tied it to other parameters, nearest first."""
         start = self.axes[path, axis]
-        parts = tuple(dict.fromkeys(self.parts[start]))
-        blocks = []
-        for number, part in enumerate(parts):
-            title = f"  part {number} of {len(parts)}:\n" if len(parts) > 1 else ""
-            blocks.append(title + "\n".join(self._explain_part(start, part)))
-        return "\n".join(blocks) or "  an axis of size 1: there is nothing to permute"
+        told: dict[str, list[int]] = {}
+        for number, part in enumerate(dict.fromkeys(self.parts[start])):
+            told.setdefault("\n".join(self._explain_part(start, part)), []).append(number)
+        if len(told) == 1:
+            return next(iter(told))
+        blocks = (
+            f"  part {', '.join(map(str, numbers))}:\n{text}" for text, numbers in told.items()
+        )
+        return "\n".join(blocks) or "    an axis of size 1: there is nothing to permute"
 
     def _explain_part(self, start: int, part: int) -> Iterator[str]:
         named = {node: f"{path} axis {axis}" for (path, axis), node in self.axes.items()}

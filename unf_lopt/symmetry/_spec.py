@@ -256,6 +256,15 @@ class PermutationSpec:
             return f"{path} axis {axis} is {shown}: written by hand."
         return f"{path} axis {axis} is {shown}\n{self.provenance.explain(path, axis)}"
 
+    def replaced(self, axes: Mapping[str, Axis]) -> PermutationSpec:
+        """The spec with some spaces replaced by axes of the same length without new spaces."""
+        new = tuple(
+            tuple(_axes.rename(axis, lambda name: axes.get(name, name)) for axis in own)
+            for own in self.axes
+        )
+        sizes = tuple(item for item in self.sizes if item[0] not in axes)
+        return PermutationSpec(self.paths, new, sizes, self.fixed - axes.keys())
+
     def renamed(self, names: Callable[[str], str]) -> PermutationSpec:
         """The same spec with other names of spaces; ``names`` must keep different ones apart."""
         axes = tuple(tuple(_axes.rename(axis, names) for axis in own) for own in self.axes)
@@ -266,6 +275,10 @@ class PermutationSpec:
 
     def canonical(self) -> PermutationSpec:
         """The spec with spaces numbered by first appearance: equal for equal symmetries."""
+        return self._canonical
+
+    @functools.cached_property
+    def _canonical(self) -> PermutationSpec:
         order = [space for own in self.axes for axis in own for space in _axes.spaces_of(axis)]
         numbers = {space: str(number) for number, space in enumerate(dict.fromkeys(order))}
         renamed = self.renamed(numbers.__getitem__)
@@ -301,7 +314,7 @@ class PermutationSpec:
         groups = ", ".join(f"{name} ({size})" for name, size in self.groups.items())
         lines.append(f"groups: {groups or 'none'}")
         if self.provenance and self.provenance.without_rule:
-            named = ", ".join(self.provenance.without_rule)
+            named = ", ".join(map(str, self.provenance.without_rule.values()))
             lines.append(f"frozen for lack of a rule: {named}")
         return "\n".join(lines)
 

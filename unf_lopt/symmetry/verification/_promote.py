@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from unf_lopt.symmetry.inference._source import place
+from unf_lopt.symmetry.inference._source import is_known, place
 
 # Their results have a type that nothing can change, or they call what is not JAX.
 _NATIVE = {
@@ -50,9 +51,31 @@ def promoted_array(value: Any, dtype: Any) -> Any:
     return jnp.asarray(value, promoted_dtype(dtype))
 
 
-def promoted_function(
-    jaxpr: core.ClosedJaxpr, notes: dict[str, None]
-) -> Callable[..., list[jax.Array]]:
+class Notes:
+    """What could not be computed in float64.
+
+    Attributes:
+      lines: one for each equation, with its place in the source.
+      calls: the calls that lead to the equation which is being evaluated.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.calls: list[core.JaxprEqn] = []
+
+    def add(self, equation: core.JaxprEqn, dtype: Any) -> None:
+        """Notes an equation that runs in a narrower type."""
+        sources = [e.source_info for e in (equation, *reversed(self.calls))]
+        source = next(filter(is_known, sources), sources[0])
+        self.note(f"{equation.primitive.name} runs in {dtype} at {place(source)}")
+
+    def note(self, line: str) -> None:
+        """Adds a line, once."""
+        if line not in self.lines:
+            self.lines.append(line)
+
+
+def promoted_function(jaxpr: core.ClosedJaxpr, notes: Notes) -> Callable[..., list[jax.Array]]:
     """The function of a jaxpr with every float in float64; call and trace it where x64 is enabled.
 
     Inputs, constants, casts and intermediate values of any float type become float64. Rounding
@@ -62,7 +85,7 @@ def promoted_function(
 
     Args:
       jaxpr: the closed jaxpr.
-      notes: gets a line, once the function is traced, for every equation that could not be
+      notes: gets a line, when the function is traced, for every equation that cannot be
         computed in float64.
 
     Returns:
@@ -71,7 +94,7 @@ def promoted_function(
     return lambda *inputs: _evaluate(jaxpr, inputs, notes)
 
 
-def _evaluate(closed: Any, inputs: Sequence[Any], notes: dict[str, None]) -> list[Any]:
+def _evaluate(closed: Any, inputs: Sequence[Any], notes: Notes) -> list[Any]:
     jaxpr, constants = (
         (closed.jaxpr, closed.consts) if isinstance(closed, core.ClosedJaxpr) else (closed, ())
     )
@@ -113,16 +136,21 @@ def _used_equations(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
     return used[::-1]
 
 
-def _results(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _results(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     name = equation.primitive.name
     if name in _RULES:
         return _RULES[name](equation, inputs, notes)
-    if name in _NATIVE or any(True for _ in core.jaxprs_in_params(equation.params)):
+    if name in _NATIVE or _has_functions(equation.params):
         return _native(equation, inputs, notes)
     try:
         return _bound(equation, inputs, _promoted_params(equation.params))
     except (TypeError, ValueError, NotImplementedError):  # there is no such thing in float64
         return _native(equation, inputs, notes)
+
+
+def _has_functions(params: dict[str, Any]) -> bool:
+    parts = (value if isinstance(value, (tuple, list)) else (value,) for value in params.values())
+    return any(isinstance(part, (core.Jaxpr, core.ClosedJaxpr)) for part in itertools.chain(*parts))
 
 
 def _bound(equation: core.JaxprEqn, inputs: list[Any], params: dict[str, Any]) -> Sequence[Any]:
@@ -141,7 +169,7 @@ def _promoted_params(params: dict[str, Any]) -> dict[str, Any]:
     return promoted
 
 
-def _native(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _native(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     """Runs one equation in its own types."""
     arrays = [a.aval for a in (*equation.invars, *equation.outvars) if not _is_reference(a.aval)]
     narrow = [aval.dtype for aval in arrays if promoted_dtype(aval.dtype) != aval.dtype]
@@ -150,8 +178,7 @@ def _native(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) 
         equation.invars[0].aval.dtype, np.inexact
     )
     if narrow and not exact:
-        where = place(equation.source_info)
-        notes[f"{equation.primitive.name} runs in {narrow[0]} at {where}"] = None
+        notes.add(equation, narrow[0])
     invars = [core.Var(atom.aval) for atom in equation.invars]
     outvars = [core.Var(atom.aval) for atom in equation.outvars]
     alone = equation.replace(invars=invars, outvars=outvars)
@@ -166,13 +193,16 @@ def _native_array(value: Any, aval: Any) -> Any:
     return lax.convert_element_type(value, aval.dtype)
 
 
-def _call(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _call(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     params = equation.params
     body = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
-    return _evaluate(body, inputs, notes)
+    notes.calls.append(equation)
+    results = _evaluate(body, inputs, notes)
+    notes.calls.pop()
+    return results
 
 
-def _scan(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _scan(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     params = equation.params
     carry_start = params["num_consts"]
     carry_end = carry_start + params["num_carry"]
@@ -186,7 +216,7 @@ def _scan(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) ->
     return [*carry, *stacked]
 
 
-def _while(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _while(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     params = equation.params
     body_start = params["cond_nconsts"]
     carry_start = body_start + params["body_nconsts"]
@@ -211,7 +241,7 @@ def _selected(condition: Any, new: Any, old: Any) -> Any:
     )
 
 
-def _cond(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _cond(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     branches, platforms = (equation.params.get(k) for k in ("branches", "branches_platforms"))
     index, *operands = inputs
     if platforms is not None:  # the branches of other platforms cannot be compiled on this one
@@ -222,9 +252,7 @@ def _cond(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) ->
     return lax.switch(index, functions, *operands)
 
 
-def _linear_solve(
-    equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]
-) -> Sequence[Any]:
+def _linear_solve(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     """Only the solution is needed: gradients were taken before."""
     lengths = equation.params["const_lengths"]
     start = lengths.matvec + lengths.vecmat
@@ -240,7 +268,7 @@ def _with_reducers(*names: tuple[str, str | None]) -> Callable[..., Sequence[Any
       *names: the parameters' names: ``(jaxpr, its constants)``, or ``(closed jaxpr, None)``.
     """
 
-    def rule(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+    def rule(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
         params = _promoted_params(equation.params)
         for name, constants_name in names:
             closed = params[name]
@@ -261,7 +289,7 @@ def _with_reducers(*names: tuple[str, str | None]) -> Callable[..., Sequence[Any
     return rule
 
 
-def _unrounded(equation: core.JaxprEqn, inputs: list[Any], notes: dict[str, None]) -> Sequence[Any]:
+def _unrounded(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     return inputs
 
 

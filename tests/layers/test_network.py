@@ -1,0 +1,178 @@
+"""Networks of equivariant layers: laws, depth, batches, precision, memory options."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.strategies import from_axes, mlp_spec
+from unf_lopt import UNF, InvariantPool, UNFLinear, assert_equivariant
+from unf_lopt.layers import EquivariantNetwork, TiedLinear, equivariant_linear
+from unf_lopt.symmetry import random_features
+
+SPEC = from_axes(
+    {"w": ("a", "b"), "v": ("b", "pixels"), "square": ("b", "b"), "bias": ("b",), "scale": ()},
+    fixed={"pixels"},
+)
+FEATURES = random_features(SPEC, jax.random.key(0), 3)
+both = pytest.mark.parametrize("coefficients", ["per_pair", "tied"])
+
+
+def network(*channels, coefficients="per_pair", spec=SPEC, **options):
+    """The network as a Haiku transform that may use keys."""
+    return hk.transform(
+        lambda x, is_training=False: UNF(
+            channels, spec, coefficients=coefficients, initialization="lecun", **options
+        )(x, is_training)
+    )
+
+
+def randomized(params, seed=0):
+    generator = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(generator.normal(size=x.shape) / 4, x.dtype), params)
+
+
+@both
+@pytest.mark.parametrize("options", [{}, {"residual": True, "normalize": True}, {"remat": True}])
+def test_equivariant(coefficients, options):
+    with jax.enable_x64(True):
+        features = random_features(SPEC, jax.random.key(0), 3)
+        own = network(4, 4, 2, coefficients=coefficients, activation=jnp.tanh, **options)
+        params = randomized(own.init(jax.random.key(1), features))
+        apply = jax.jit(lambda x: own.apply(params, None, x))
+        assert_equivariant(apply, SPEC, jax.random.key(2), features=features)
+        assert apply(features)["w"].shape == (2, 3, 2)
+
+
+@both
+def test_the_module_is_the_plain_network(coefficients):
+    own = network(4, 2, coefficients=coefficients)
+    params = own.init(jax.random.key(1), FEATURES)
+    layers = tuple(
+        equivariant_linear(SPEC, n, coefficients, initialization="lecun") for n in (4, 2)
+    )
+    plain: dict = {}
+    for name, value in params["unf"].items():
+        layer, _, parameter = name.partition(".")
+        plain.setdefault(layer, {})[parameter] = value
+    expected = EquivariantNetwork(layers).apply(plain, FEATURES)
+    found = own.apply(params, None, FEATURES)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert jax.tree.map(jnp.shape, EquivariantNetwork(layers).init(jax.random.key(3), 3)) == (
+        jax.tree.map(jnp.shape, plain)
+    )
+
+
+@both
+@pytest.mark.parametrize("depth", [4, 16])
+def test_residual_and_normalized_it_stays_stable_at_depth(coefficients, depth):
+    spec = mlp_spec((5, 4, 3))
+    features = random_features(spec, jax.random.key(0), 8)
+    options = {"residual": True, "normalize": True, "coefficients": coefficients, "spec": spec}
+    own = network(*[8] * depth, **options)
+    params = own.init(jax.random.key(1), features)
+
+    @jax.jit
+    def size_and_gradient(params):
+        def size(params):
+            outputs = own.apply(params, None, features)
+            return sum(jnp.mean(x**2) for x in outputs.values()) / len(outputs)
+
+        return jax.value_and_grad(size)(params)
+
+    size, gradient = size_and_gradient(params)
+    assert 0.5 < size < 10 * depth  # grows with the number of summands, no faster
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
+@both
+def test_a_batch_of_weight_spaces(coefficients):
+    own = network(4, 2, coefficients=coefficients)
+    params = own.init(jax.random.key(1), FEATURES)
+    batch = jax.tree.map(lambda x: jnp.stack([x, 2 * x, -x]), FEATURES)
+    outputs = jax.jit(jax.vmap(own.apply, (None, None, 0)))(params, None, batch)
+    second = own.apply(params, None, jax.tree.map(lambda x: 2 * x, FEATURES))
+    for path in SPEC.paths:
+        np.testing.assert_allclose(outputs[path][1], second[path], rtol=1e-4, atol=1e-5)
+
+
+@both
+def test_channels_in_bfloat16(coefficients):
+    own = network(4, 2, coefficients=coefficients, residual=True, normalize=True)
+    params = own.init(jax.random.key(1), FEATURES)
+    exact = jax.jit(own.apply)(params, None, FEATURES)
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, FEATURES))
+    outputs = jax.jit(own.apply)(half[0], None, half[1])
+    for path in SPEC.paths:
+        assert outputs[path].dtype == jnp.bfloat16
+        scale = float(jnp.max(jnp.abs(exact[path])))
+        difference = jnp.abs(outputs[path].astype(jnp.float32) - exact[path])
+        assert float(jnp.max(difference)) < 0.05 * scale
+
+
+@both
+def test_remat_changes_memory_and_nothing_else(coefficients):
+    gradients = []
+    for remat in (False, True):
+        own = network(4, 4, 2, coefficients=coefficients, remat=remat)
+        params = own.init(jax.random.key(1), FEATURES)
+
+        def loss(params, own=own):
+            return sum(jnp.sum(x**2) for x in own.apply(params, None, FEATURES).values())
+
+        gradients.append(jax.jit(jax.grad(loss))(params))
+        assert ("remat" in str(jax.make_jaxpr(jax.grad(loss))(params))) == remat
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *gradients)
+
+
+def test_dropout():
+    own = network(4, 4, 2, dropout_rate=0.5)
+    params = own.init(jax.random.key(1), FEATURES)
+    evaluate = own.apply(params, None, FEATURES)
+    jax.tree.map(np.testing.assert_array_equal, evaluate, own.apply(params, None, FEATURES, False))
+    train = jax.jit(lambda key: own.apply(params, key, FEATURES, True)["w"])
+    one, other = train(jax.random.key(1)), train(jax.random.key(2))
+    assert jnp.any(one != other) and jnp.all(one == train(jax.random.key(1)))
+
+
+@both
+def test_the_last_layer_may_start_at_zero(coefficients):
+    own = network(4, 2, coefficients=coefficients, zero_last=True)
+    params = own.init(jax.random.key(1), FEATURES)
+    assert all(jnp.all(x == 0) for x in own.apply(params, None, FEATURES).values())
+    assert any(jnp.any(x != 0) for x in jax.tree.leaves(params))
+
+
+def test_pooling_is_invariant():
+    with jax.enable_x64(True):
+        features = random_features(SPEC, jax.random.key(0), 3)
+        pool = hk.without_apply_rng(hk.transform(lambda x: InvariantPool(SPEC)(x)))
+        vector = pool.apply({}, features)
+        moved = pool.apply({}, SPEC.permute(features, SPEC.sample(jax.random.key(1))))
+        assert vector.shape == (len(SPEC.paths) * 3,)
+        np.testing.assert_allclose(vector, moved, atol=1e-14)
+        np.testing.assert_allclose(vector[-3:], features["w"].mean((0, 1)))
+
+
+def test_tied_linear_as_a_module():
+    layer = hk.without_apply_rng(
+        hk.transform(lambda x: UNFLinear(2, SPEC, coefficients="tied", cross_terms=True)(x))
+    )
+    params = layer.init(jax.random.key(0), FEATURES)
+    plain = TiedLinear(SPEC, 2, cross_terms=True).apply(params["unf_linear"], FEATURES)
+    jax.tree.map(np.testing.assert_array_equal, layer.apply(params, FEATURES), plain)
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "message"),
+    [
+        ((), {}, "at least one layer"),
+        ((2,), {"coefficients": "shared"}, r"coefficients='shared'.*'per_pair', 'tied'"),
+        ((2,), {"cross_terms": True}, "coefficients='per_pair' takes no cross_terms"),
+        ((2,), {"dropout_rate": 1.0}, r"dropout_rate=1\.0"),
+    ],
+)
+def test_options_that_are_none(channels, options, message):
+    with pytest.raises(ValueError, match=message):
+        network(*channels, **options).init(jax.random.key(0), FEATURES)

@@ -1,0 +1,76 @@
+"""Tensors of equal shape on top of each other, so that work does not grow with their number."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from unf_lopt.symmetry import PermutationSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """Tensors of one shape whose axes repeat spaces in the same places.
+
+    Attributes:
+      tensors: their positions in the spec.
+      shape: of each of them.
+      spaces: for each axis, the space of every tensor.
+      pairs: pairs of axes that lie in one space.
+    """
+
+    tensors: tuple[int, ...]
+    shape: tuple[int, ...]
+    spaces: tuple[tuple[str, ...], ...]
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of a tensor."""
+        return len(self.shape)
+
+
+@functools.lru_cache(maxsize=256)
+def make_stacks(spec: PermutationSpec) -> tuple[Stack, ...]:
+    """The stacks of a plain weight space, in the order of their first tensors; cached by spec."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for tensor, (axes, shape) in enumerate(zip(spec.axes, spec.shapes, strict=True)):
+        alike.setdefault((shape, _pairs(axes)), []).append(tensor)
+    return tuple(
+        Stack(
+            tuple(tensors),
+            shape,
+            tuple(tuple(spec.axes[t][axis] for t in tensors) for axis in range(len(shape))),
+            pairs,
+        )
+        for (shape, pairs), tensors in alike.items()
+    )
+
+
+def _pairs(axes: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (first, second)
+        for second in range(len(axes))
+        for first in range(second)
+        if axes[first] == axes[second]
+    )
+
+
+def stack(stacks: Sequence[Stack], leaves: Sequence[jax.Array]) -> list[jax.Array]:
+    """``[*shape, channels]`` leaves to ``[tensors, *shape, channels]`` arrays."""
+    return [jnp.stack([leaves[tensor] for tensor in own.tensors]) for own in stacks]
+
+
+def unstack(stacks: Sequence[Stack], arrays: Sequence[jax.Array]) -> list[jax.Array]:
+    """The inverse of :func:`stack`."""
+    leaves = {
+        tensor: array[place]
+        for own, array in zip(stacks, arrays, strict=True)
+        for place, tensor in enumerate(own.tensors)
+    }
+    return [leaves[tensor] for tensor in sorted(leaves)]

@@ -1,0 +1,160 @@
+"""Tied coefficients as those of the full layer: the proof that the one contains the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from unf_lopt.layers._linear import EquivariantLinear, coefficients_name
+from unf_lopt.layers._plan import Term
+from unf_lopt.layers._tied import DIAGONAL, TiedLinear, rank_class
+from unf_lopt.symmetry import PermutationSpec
+
+# A map that takes part in a tied term: the parameter and the index of its matrix, and a weight.
+Contribution = tuple[Term, str, tuple[int, ...], float]
+
+
+def untied(
+    tied: TiedLinear, params: Mapping[str, jax.Array]
+) -> tuple[EquivariantLinear, dict[str, np.ndarray]]:
+    """The full layer, and its parameters, that computes what a tied layer does.
+
+    Every tied term is a sum of basis maps with weights; the coefficient of a map is the weighted
+    sum of the matrices of the terms that it takes part in.
+
+    Args:
+      tied: the tied layer.
+      params: its parameters.
+
+    Returns:
+      The full layer and its parameters.
+    """
+    bias = "none" if tied.bias == "none" else "tensor"
+    full = EquivariantLinear(tied.spec, tied.output_channels, bias=bias)
+    input_channels = params["self"].shape[1]
+    result = {
+        name: np.zeros(shape, params["self"].dtype)
+        for name, shape in full.parameter_shapes(input_channels).items()
+    }
+    spec = full.plan.spec
+    for term, name, index, weight in _contributions(spec, tied.cross_terms):
+        bucket, feature, slot = full.plan.locate(term)
+        matrix = np.asarray(params[name][index])
+        result[coefficients_name(bucket)][feature, :, slot, :] += weight * matrix
+    if bias == "tensor":
+        ranks = [rank_class(len(axes)) for axes in spec.axes]
+        result["bias"] = np.asarray(params["bias"])[np.array(ranks)]
+    return full, result
+
+
+def _contributions(spec: PermutationSpec, cross_terms: bool) -> Iterator[Contribution]:
+    for output in range(len(spec.axes)):
+        yield from _own(spec, output)
+        yield from _overall(spec, output)
+        yield from _along_spaces(spec, output)
+        if cross_terms:
+            yield from _cross(spec, output)
+
+
+def _term(spec: PermutationSpec, output: int, input_: int, joined: Iterable[Sequence[int]]) -> Term:
+    """A map that joins some axes, the input's counted after the output's, and no others."""
+    blocks = [tuple(sorted(block)) for block in joined]
+    taken = {axis for block in blocks for axis in block}
+    count = len(spec.axes[output]) + len(spec.axes[input_])
+    blocks += [(axis,) for axis in range(count) if axis not in taken]
+    return Term(output, input_, tuple(sorted(blocks)))
+
+
+def _own(spec: PermutationSpec, tensor: int) -> Iterator[Contribution]:
+    rank = len(spec.axes[tensor])
+    target = rank_class(rank)
+    identity = [(axis, rank + axis) for axis in range(rank)]
+    yield _term(spec, tensor, tensor, identity), "self", (target,), 1.0
+    if rank:
+        yield _term(spec, tensor, tensor, []), "own_mean", (target - 1,), 1.0
+    for axis in range(rank) if rank > 1 else ():
+        yield _term(spec, tensor, tensor, [identity[axis]]), "own_axis", (target - 2,), 1.0
+    for first, second in _repeated(spec, tensor):
+        others = [identity[axis] for axis in range(rank) if axis not in (first, second)]
+        swapped = [*others, (first, rank + second), (second, rank + first)]
+        yield _term(spec, tensor, tensor, swapped), "swap", (target - 2,), 1.0
+        diagonal = [*others, (first, second, rank + first, rank + second)]
+        yield _term(spec, tensor, tensor, diagonal), "own_diagonal", (target - 2,), 1.0
+
+
+def _overall(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
+    rank = len(spec.axes[output])
+    sources = [(rank_class(len(axes)), tensor, ()) for tensor, axes in enumerate(spec.axes)] + [
+        (1 + DIAGONAL, tensor, pair)
+        for tensor in range(len(spec.axes))
+        for pair in _repeated(spec, tensor)
+    ]
+    counts = Counter(source for source, _, _ in sources)
+    for source, tensor, pair in sources:
+        joined = [[rank + axis for axis in pair]] if pair else []
+        index = (rank_class(rank), source)
+        yield _term(spec, output, tensor, joined), "overall", index, 1 / counts[source]
+
+
+def _along_spaces(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
+    """From every axis and diagonal in a space to every axis and diagonal of the output in it."""
+    axes = spec.axes[output]
+    rank = len(axes)
+    target = rank_class(rank)
+    counts = Counter((source, space) for source, space, _, _ in _vectors(spec))
+    places = [("space", target - 1, (axis,)) for axis in range(rank)]
+    places += [("on_diagonal", target - 2, pair) for pair in _repeated(spec, output)]
+    for (name, index, place), vector in itertools.product(places, _vectors(spec)):
+        source, space, tensor, read = vector
+        if axes[place[0]] == space:
+            joined = [(*place, *(rank + axis for axis in read))]
+            weight = 1 / counts[source, space]
+            yield _term(spec, output, tensor, joined), name, (index, source), weight
+
+
+def _cross(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
+    axes = spec.axes[output]
+    rank = len(axes)
+    matrices = list(_matrices(spec))
+    occurrences = Counter(key for _, key, _, _ in matrices)
+    counts = Counter((source, key) for source, key, _, _ in matrices)
+    for first, second in itertools.combinations(range(rank), 2):
+        for source, key, tensor, (a, b) in matrices:
+            if key == (axes[first], axes[second]) and occurrences[key] > 1:
+                joined = [(first, rank + a), (second, rank + b)]
+                index = (rank_class(rank) - 2, source)
+                yield _term(spec, output, tensor, joined), "pair", index, 1 / counts[source, key]
+
+
+def _vectors(spec: PermutationSpec) -> Iterator[tuple[int, str, int, tuple[int, ...]]]:
+    """Source, space, tensor and axes of everything that gives a vector along a space."""
+    for tensor, axes in enumerate(spec.axes):
+        for axis, space in enumerate(axes):
+            yield rank_class(len(axes)) - 1, space, tensor, (axis,)
+        for pair in _repeated(spec, tensor):
+            yield DIAGONAL, axes[pair[0]], tensor, pair
+
+
+def _matrices(
+    spec: PermutationSpec,
+) -> Iterator[tuple[int, tuple[str, str], int, tuple[int, int]]]:
+    """Source, spaces, tensor and axes of everything that gives a matrix over two spaces."""
+    found = [
+        (rank_class(len(axes)) - 2, (axes[a], axes[b]), tensor, (a, b))
+        for tensor, axes in enumerate(spec.axes)
+        for a, b in itertools.combinations(range(len(axes)), 2)
+    ]
+    there = {key for _, key, _, _ in found}
+    yield from found
+    for source, (s, t), tensor, (a, b) in found:
+        if s != t and (t, s) in there:
+            yield source, (t, s), tensor, (b, a)
+
+
+def _repeated(spec: PermutationSpec, tensor: int) -> list[tuple[int, int]]:
+    axes = spec.axes[tensor]
+    return [(a, b) for a, b in itertools.combinations(range(len(axes)), 2) if axes[a] == axes[b]]
