@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from weight_spaces import CASES
 
-from benchmarks.weight_spaces import CASES
 from unf_lopt import UNF, PermutationSpec, PointwiseMLP, SpecError, UNFLinear
 from unf_lopt.layers import EquivariantLinear, reference
 from unf_lopt.symmetry import random_features

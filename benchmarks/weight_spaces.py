@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import haiku as hk
 import jax
 import jax.numpy as jnp
+from inference import traced_resnet, traced_transformer
 
-from benchmarks.inference import traced_resnet, traced_transformer
 from unf_lopt import PermutationSpec, infer_spec
 from unf_lopt.symmetry.inference import infer_traced
 
@@ -22,12 +22,15 @@ def mlp(widths: Sequence[int]) -> Case:
     """Weights and biases of an MLP, inputs and outputs fixed."""
     names, params = {}, {}
     for layer, (rows, columns) in enumerate(itertools.pairwise(widths)):
-        names[f"linear_{layer}"] = {"w": (f"{layer}", f"{layer + 1}"), "b": (f"{layer + 1}",)}
+        names[f"linear_{layer}"] = {
+            "w": (f"units_{layer}", f"units_{layer + 1}"),
+            "b": (f"units_{layer + 1}",),
+        }
         params[f"linear_{layer}"] = {
             "w": jax.ShapeDtypeStruct((rows, columns), "float32"),
             "b": jax.ShapeDtypeStruct((columns,), "float32"),
         }
-    fixed = {"0", str(len(widths) - 1)}
+    fixed = {"units_0", f"units_{len(widths) - 1}"}
     return PermutationSpec.from_names(names, params, fixed), ()
 
 

@@ -1,5 +1,7 @@
 """One contract for every optimizer, the paper's equation by hand, and the authors' code."""
 
+import math
+
 import flax
 import gin
 import jax
@@ -9,6 +11,7 @@ import optax
 import pytest
 from scipy.special import expit
 
+from tests import paper_specs
 from tests.configs import configure
 from tests.strategies import from_axes, haiku_mlp_spec
 from unf_lopt import SpecError, assert_equivariant, ecosystem
@@ -60,6 +63,23 @@ def test_parameter_counts_of_the_paper_on_its_mlp(make, count):
     lopt = make(task_family=digits_mlp_family())
     assert parameter_count(lopt) == count
     assert parameter_count(make(task_family=digits_mlp_family(), scalars="raw")) == count
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        (paper_specs.mlp(), 3783),
+        (paper_specs.cnn(with_slip=True), 7369),
+        (paper_specs.cnn(with_slip=False), 5513),
+        (paper_specs.rnn(), 8043),
+        (paper_specs.transformer(), 64168),
+    ],
+    ids=["mlp", "cnn as published", "cnn as meant", "rnn", "transformer as published"],
+)
+def test_parameter_counts_of_the_paper_with_its_specs(spec, count):
+    lopt = unf(spec=spec)
+    shapes = jax.eval_shape(lopt.init, jax.random.PRNGKey(0))
+    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == count
 
 
 @every_mode
