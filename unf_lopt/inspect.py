@@ -43,7 +43,9 @@ def main(argv: Sequence[str]) -> None:
         print(f"\n{spec.explain(path, int(axis))}")
     if _VERIFY.value:
         try:
-            result = ecosystem.verify_spec_of(family, spec, maximality=_MAXIMALITY.value)
+            result = ecosystem.verify_spec_of(
+                family, spec, randomness=_RANDOMNESS.value, maximality=_MAXIMALITY.value
+            )
         except symmetry.SymmetryError as error:
             sys.exit(f"\nnot a symmetry: {error}")
         print(f"\n{result}")

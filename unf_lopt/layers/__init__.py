@@ -9,10 +9,12 @@ from unf_lopt.layers._network import (
     invariant_features,
 )
 from unf_lopt.layers._partitions import bell_number
+from unf_lopt.layers._roles import ROLES, role_features, roles_of
 from unf_lopt.layers._tied import TiedLinear
 from unf_lopt.layers._untie import untied
 
 __all__ = [
+    "ROLES",
     "UNF",
     "EquivariantLinear",
     "EquivariantNetwork",
@@ -25,5 +27,7 @@ __all__ = [
     "count_maps",
     "equivariant_linear",
     "invariant_features",
+    "role_features",
+    "roles_of",
     "untied",
 ]

@@ -261,5 +261,8 @@ def resolve_spec(source: Any, options: SymmetryOptions | None = None) -> Permuta
     spec = ecosystem.spec_of(source, randomness=options.randomness)
     _LOG.info("symmetry of %s:\n%s", source.name, spec)
     if options.verify:
-        _LOG.info("%s", ecosystem.verify_spec_of(source, spec, maximality=False))
+        found = ecosystem.verify_spec_of(
+            source, spec, randomness=options.randomness, maximality=False
+        )
+        _LOG.info("%s", found)
     return spec

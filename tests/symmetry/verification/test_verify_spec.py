@@ -10,7 +10,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from unf_lopt import PermutationSpec, SpecError, SymmetryError
+from unf_lopt import PermutationSpec, SpecError, SymmetryError, infer_spec
 from unf_lopt.symmetry.verification import verify_spec
 
 X = jax.random.normal(jax.random.key(0), (7, 4))
@@ -361,3 +361,31 @@ def test_a_spec_of_other_parameters():
         verify_spec(spec_of(), mlp, params, X, Y)
     with pytest.raises(ValueError, match="max_tests=0"):
         verify(max_tests=0)
+
+
+def dropout_loss(params, key, x):
+    hidden = jnp.tanh(x @ params["w"])
+    keys = jax.random.split(key)
+    kept = jax.random.bernoulli(keys[0], 0.5, hidden.shape)
+    noise = jax.random.normal(keys[1], hidden.shape)
+    return jnp.sum(jnp.where(kept, hidden, 0) * noise @ params["v"])
+
+
+def test_a_symmetry_in_distribution_is_tested_with_permuted_draws():
+    params = {"w": jax.ShapeDtypeStruct((3, 5), "f4"), "v": jax.ShapeDtypeStruct((5,), "f4")}
+    args = (jax.random.key(0), jnp.arange(6.0).reshape(2, 3))
+    spec = infer_spec(dropout_loss, params, *args, randomness="in_distribution")
+    assert list(spec.groups.values()) == [5]
+    with pytest.raises(SymmetryError, match="v:0"):
+        verify_spec(spec, dropout_loss, params, *args)
+    found = verify_spec(spec, dropout_loss, params, *args, randomness="in_distribution")
+    assert found.certified and found.change < 1e-12 and not found.loss_only
+    assert found.maximal == "not checked"
+
+
+def test_a_wrong_symmetry_in_distribution_is_refused():
+    params = {"w": jax.ShapeDtypeStruct((3, 5), "f4"), "v": jax.ShapeDtypeStruct((5,), "f4")}
+    args = (jax.random.key(0), jnp.arange(6.0).reshape(2, 3))
+    wrong = PermutationSpec.from_names({"w": ("x", "h"), "v": ("h",)}, params)
+    with pytest.raises(SpecError, match="not known to be symmetric in distribution under 'x'"):
+        verify_spec(wrong, dropout_loss, params, *args, randomness="in_distribution")

@@ -64,7 +64,7 @@ class AxisGraph:
         return node
 
     def _new(self, size: int, frozen: bool) -> Node:
-        node = Node(len(self._nodes), size, frozen)
+        node = Node(len(self._nodes), int(size), frozen)
         self._nodes.append(node)
         return node
 
@@ -93,29 +93,15 @@ class AxisGraph:
 
     def factors(self, node: Node) -> list[Node]:
         """What an axis is the product of, none of it a product itself; nothing for size 1."""
-        node = node.find()
-        if node.size == 1:
-            return []
-        if node.kind is not PRODUCT:
-            return [node]
-        return [factor for part in node.parts for factor in self.factors(part)]
+        return [part for part in _opened(node, (PRODUCT,)) if part.size != 1]
 
     def segments(self, node: Node) -> list[Node]:
         """What an axis is the sum of, none of it a sum itself; nothing for size 0."""
-        node = node.find()
-        if node.size == 0:
-            return []
-        if node.kind is not SUM:
-            return [node]
-        return [segment for part in node.parts for segment in self.segments(part)]
+        return [part for part in _opened(node, (SUM,)) if part.size != 0]
 
     def leaves(self, node: Node) -> Iterator[Node]:
         """The leaves that an axis is made of."""
-        node = node.find()
-        if node.kind is LEAF:
-            yield node
-        for part in node.parts:
-            yield from self.leaves(part)
+        return _opened(node, (PRODUCT, SUM))
 
     def parts_of_nodes(self) -> dict[int, tuple[int, ...]]:
         """For every node that there has been, the numbers of the leaves that it is made of now."""
@@ -287,6 +273,17 @@ class AxisGraph:
         for node in nodes:
             self.freeze(node)
         return [self.leaf(size, frozen=True) for size in sizes]
+
+
+def _opened(node: Node, kinds: tuple[str, ...]) -> Iterator[Node]:
+    """An axis, or the parts that it has if it is of these kinds, in order, however deep."""
+    pending = [node]
+    while pending:
+        node = pending.pop().find()
+        if node.kind in kinds:
+            pending.extend(reversed(node.parts))
+        else:
+            yield node
 
 
 def common_blocks(left: Sequence[Any], right: Sequence[Any]) -> Iterator[tuple[list, list]]:

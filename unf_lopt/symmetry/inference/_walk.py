@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from unf_lopt.symmetry.inference import _source
+from unf_lopt.symmetry.inference import _key_flow, _source
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
-from unf_lopt.symmetry.inference.rules import RULES
+from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY
 
 Axes = tuple[Node, ...]
 
@@ -26,12 +26,14 @@ class Step:
       inputs: the axes of every input.
       outputs: the axes of every output.
       inner: the steps of every jaxpr that its rule walked, in order.
+      reason: what is told of it where it ties or freezes an axis.
     """
 
     equation: core.JaxprEqn
     inputs: list[Axes]
     outputs: list[Axes]
     inner: list[list[Step]]
+    reason: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Walker:
         self.graph = graph
         self.randomness = randomness
         self.without_rule: dict[str, Any] = {}
-        self._record = record
+        self._record = record or randomness == "in_distribution"
         self._caller: EquationReason | None = None
         self.steps: list[Step] = []
 
@@ -97,14 +99,17 @@ class Walker:
         for equation in jaxpr.eqns:
             arguments = [read(atom) for atom in equation.invars]
             self.blame(equation)
+            reason = self.graph.reason
             self.steps = []
             results = self._apply(equation, arguments)
             env.update(zip(equation.outvars, results, strict=True))
             if self._record:
-                steps.append(Step(equation, arguments, list(results), self.steps))
-        self.steps, self._caller = outer, caller
+                steps.append(Step(equation, arguments, list(results), self.steps, reason))
+        is_whole_program, self.steps, self._caller = self._caller is None, outer, caller
         if self._record:
             self.steps.append(steps)
+        if is_whole_program and self.randomness == "in_distribution":
+            _key_flow.tie_draws(self.graph, jaxpr, consts, steps)
         return [read(atom) for atom in jaxpr.outvars]
 
     def constant(self, value: Any) -> Axes:
@@ -150,7 +155,11 @@ class Walker:
         name = equation.primitive.name
         if name not in RULES:
             return self.unknown(equation, arguments)
-        if any(0 in shape_of(var) for var in (*equation.invars, *equation.outvars)):
+        shapes = [shape_of(var) for var in equation.outvars]
+        if shapes and all(0 in shape for shape in shapes):
+            return [self.fresh(shape) for shape in shapes]  # without entries, nothing can be wrong
+        is_empty = any(0 in shape_of(var) for var in (*equation.invars, *equation.outvars))
+        if is_empty and name not in TAKES_EMPTY:
             return self.frozen_results(equation, arguments)
         return RULES[name](self, equation, arguments)
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from unf_lopt.symmetry._errors import SymmetryError
 from unf_lopt.symmetry._spec import PermutationSpec
+from unf_lopt.symmetry.inference._infer import Inference, infer_traced
+from unf_lopt.symmetry.inference._permuted_draws import permute_draws
 from unf_lopt.symmetry.inference._trace import trace_loss
-from unf_lopt.symmetry.verification._change import Change, change_by
+from unf_lopt.symmetry.verification._change import Change, change, change_by
 from unf_lopt.symmetry.verification._draws import Point, draw_points
 from unf_lopt.symmetry.verification._effect import blocks_without_effect
 from unf_lopt.symmetry.verification._loss import PromotedLoss
 from unf_lopt.symmetry.verification._maximality import Maximality, Search
-from unf_lopt.symmetry.verification._moves import WeightSpace, random_permutation, weight_space
+from unf_lopt.symmetry.verification._moves import (
+    WeightSpace,
+    moved_inputs,
+    random_permutation,
+    weight_space,
+)
 from unf_lopt.symmetry.verification._result import Verification
 
 # At so many random points, and there under so many random elements of every group.
@@ -38,6 +46,7 @@ def verify_spec(
     *args: Any,
     has_aux: bool = False,
     state_argnum: int | None = None,
+    randomness: str = "frozen",
     seed: int = 0,
     maximality: bool = True,
     max_tests: int = 512,
@@ -70,6 +79,10 @@ def verify_spec(
       state_argnum: the position among ``args`` of the model state, which is permuted with the
         parameters. Random positive numbers are added to its floats, and the new state is tested
         to be permuted too.
+      randomness: what the spec claims of random draws in the loss, see
+        :func:`unf_lopt.infer_spec`. ``"in_distribution"``: the law is tested with every draw
+        permuted along with the parameters, as inference says; each test is compiled by itself,
+        and maximality is not checked.
       seed: of all that is random here.
       maximality: whether to look for symmetries that the spec lacks.
       max_tests: how many sets of axes to try in each group, and among the fixed axes of each
@@ -97,7 +110,12 @@ def verify_spec(
     loss = PromotedLoss(traced)
     points = draw_points(loss, rng, _POINTS)
     tolerance, clear = _NOT_CERTIFIED if loss.notes.lines else _CERTIFIED
-    test = _Law(loss, space, points, rng, tolerance)
+    if randomness == "frozen":
+        test = _Law(loss, space, points, rng, tolerance)
+    else:
+        inference = infer_traced(traced, randomness=randomness, within=spec, record=True)
+        test = _LawInDistribution(loss, space, points[:1], rng, tolerance, inference)
+        maximality = False
     group_changes = tuple((name, test({name})) for name in space.spec.groups)
     whole = test(space.spec.groups)
     found, without_effect = Maximality(), frozenset()
@@ -124,6 +142,8 @@ def verify_spec(
 class _Law:
     """Permutes groups and compares; the largest change, or an error that names what changed."""
 
+    _elements = _ELEMENTS
+
     def __init__(
         self,
         loss: PromotedLoss,
@@ -138,17 +158,20 @@ class _Law:
     def __call__(self, groups: Collection[str]) -> float:
         largest = 0.0
         for point in self._points:
-            for _ in range(_ELEMENTS):
+            for _ in range(self._elements):
                 permutation = {
                     name: random_permutation(self._rng, self._space.spec.spaces[name])
                     for name in groups
                 }
-                move = self._space.group_move(permutation)
-                found = change_by(self._loss, self._space, point, move)
+                found = self._change(point, permutation)
                 if not found.largest <= self._tolerance:
                     raise SymmetryError(self._message(groups, found))
                 largest = max(largest, found.largest)
         return largest
+
+    def _change(self, point: Point, permutation: Mapping[str, np.ndarray]) -> Change:
+        move = self._space.group_move(permutation)
+        return change_by(self._loss, self._space, point, move)
 
     def _message(self, groups: Collection[str], found: Change) -> str:
         what = [f"the loss by {found.loss:.1e} of its value"]
@@ -171,6 +194,32 @@ class _Law:
             f"{self._tolerance:.0e}). Compare with unf_lopt.infer_spec(loss_fn, params, ...), "
             "whose explain(path, axis) tells what ties an axis."
         )
+
+
+class _LawInDistribution(_Law):
+    """The same for a loss whose random draws are permuted along."""
+
+    _elements = 1  # for each is compiled by itself
+
+    def __init__(
+        self,
+        loss: PromotedLoss,
+        space: WeightSpace,
+        points: Sequence[Point],
+        rng: np.random.Generator,
+        tolerance: float,
+        inference: Inference,
+    ):
+        super().__init__(loss, space, points, rng, tolerance)
+        self._inference = inference
+
+    def _change(self, point: Point, permutation: Mapping[str, np.ndarray]) -> Change:
+        traced, space = self._loss.traced, self._space
+        jaxpr = permute_draws(traced, self._inference, permutation)
+        loss = PromotedLoss(dataclasses.replace(traced, jaxpr=jaxpr))
+        move = space.group_move(permutation)
+        after = loss(moved_inputs(space, point.inputs, move))
+        return change(self._loss, space, point.value, after, move)
 
 
 def _parameters(space: WeightSpace, blocks: Collection[int], count: int) -> tuple[str, ...]:

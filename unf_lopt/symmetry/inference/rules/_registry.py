@@ -15,16 +15,24 @@ if TYPE_CHECKING:
     Rule = Callable[[Walker, core.JaxprEqn, list[Axes]], Sequence[Axes]]
 
 RULES: dict[str, Rule] = {}
+TAKES_EMPTY: set[str] = set()
 
 
-def rule(*primitives: str) -> Callable[[Rule], Rule]:
-    """Registers a rule for the primitives of these names."""
+def rule(*primitives: str, takes_empty: bool = False) -> Callable[[Rule], Rule]:
+    """Registers a rule for the primitives of these names.
+
+    Args:
+      *primitives: the names.
+      takes_empty: whether the rule is right for arrays without entries too.
+    """
 
     def register(function: Rule) -> Rule:
         for name in primitives:
             if name in RULES:
                 raise ValueError(f"primitive {name!r} has two rules.")
             RULES[name] = function
+            if takes_empty:
+                TAKES_EMPTY.add(name)
         return function
 
     return register

@@ -85,8 +85,11 @@ def _passes(params: dict, dimension: int, window: int) -> bool:
 
 @rule("ragged_dot_general")
 def ragged_dot(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
-    """A matrix product whose rows belong to groups of given sizes: groups and rows are frozen."""
-    left, right, group_sizes = arguments
+    """A matrix product whose rows belong to groups of given sizes: groups and rows are frozen.
+
+    The sizes may be others for each entry of the axes outside of the rows.
+    """
+    left, right, (*outer, group) = arguments
     numbers = equation.params["ragged_dot_dimension_numbers"]
     (contracted, batch) = numbers.dot_dimension_numbers
     for pairs in (contracted, batch):
@@ -96,8 +99,21 @@ def ragged_dot(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -
         walker.graph.freeze(left[position])
     for position in numbers.rhs_group_dimensions:
         walker.graph.freeze(right[position])
-    walker.freeze([group_sizes])
+    walker.graph.freeze(group)
+    for node, position in zip(outer, _outside_of_rows(numbers, len(left)), strict=False):
+        walker.graph.unify(node, left[position])
     return [_ragged_result(walker, equation, left, right, numbers)]
+
+
+def _outside_of_rows(numbers: object, rank: int) -> list[int]:
+    """Axes of the left operand for each of whose entries the groups may have other sizes."""
+    (contracted, _), (batch, _) = numbers.dot_dimension_numbers
+    (rows,) = numbers.lhs_ragged_dimensions
+    if rows in batch:
+        return [*batch[: batch.index(rows)]]
+    free = [axis for axis in range(rank) if axis not in (*batch, *contracted)]
+    kind = contracted if rows in contracted else free
+    return [*batch, *kind[: kind.index(rows)]]
 
 
 def _ragged_result(

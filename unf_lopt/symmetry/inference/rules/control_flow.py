@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 @rule(
-    "checkpoint",
     "closed_call",
     "composite",
     "custom_jvp_call",
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
     "custom_vmap_call",
     "eval_jaxpr",
     "jit",
-    "pjit",
-    "remat",
     "remat2",
+    takes_empty=True,
 )
 def call(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The jaxpr inside, as if it stood here."""
@@ -35,7 +33,7 @@ def call(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequ
     return walker.unknown(equation, arguments)
 
 
-@rule("scan")
+@rule("scan", takes_empty=True)
 def scan(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """What a step carries has the same axes before and after it; the scanned axis is ordered.
 
@@ -55,23 +53,27 @@ def scan(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequ
     return [*results[:num_carry], *((step, *axes) for axes in results[num_carry:])]
 
 
-@rule("while")
+@rule("while", takes_empty=True)
 def while_(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
-    """What the loop carries has the same axes before and after it."""
+    """What the loop carries has the same axes before and after it.
+
+    In a batch of loops, each of which stops by itself, the leading axes of all are the batch's.
+    """
     params = equation.params
     count = params["cond_nconsts"]
     cond_consts, arguments = arguments[:count], arguments[count:]
     count = params["body_nconsts"]
     body_consts, carry = arguments[:count], arguments[count:]
-    walker.walk(params["cond_jaxpr"], [*cond_consts, *carry])
+    (batch,) = walker.walk(params["cond_jaxpr"], [*cond_consts, *carry])
     results = walker.walk(params["body_jaxpr"], [*body_consts, *carry])
     walker.blame(equation)
     for before, after in zip(carry, results, strict=True):
         walker.unify_arrays(before, after)
+        walker.unify_arrays(batch, before[: len(batch)])
     return carry
 
 
-@rule("cond")
+@rule("cond", takes_empty=True)
 def cond(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """All branches, each with the same inputs, give the same axes."""
     _, *operands = arguments

@@ -19,7 +19,7 @@ _UNARY = (
     "cbrt", "ceil", "clz", "conj", "convert_element_type", "copy", "cos", "cosh",
     "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor",
     "imag", "integer_pow", "is_finite", "layout_constraint", "lgamma", "log", "log1p",
-    "logistic", "mesh_cast", "name", "neg", "not", "population_count", "real",
+    "logistic", "name", "neg", "not", "population_count", "real",
     "reduce_precision", "reshard", "round", "rsqrt", "sharding_constraint", "sign", "sin",
     "sinh", "sqrt", "square", "stop_gradient", "tan", "tanh",
 )
@@ -46,8 +46,9 @@ def elementwise(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) 
                 result[position] = node
             else:
                 walker.graph.unify(result[position], node)
-    fresh = (walker.graph.leaf(size) for size in shape)
-    axes_out = tuple(node or new for node, new in zip(result, fresh, strict=True))
+    axes_out = tuple(
+        node or walker.graph.leaf(size) for node, size in zip(result, shape, strict=True)
+    )
     return [axes_out] * len(equation.outvars)
 
 

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 def _batched(
     walker: Walker, equation: core.JaxprEqn, arguments: list[Axes], matrix_axes: int
 ) -> Sequence[Axes]:
-    """Ties the leading axes of all arrays, freezes the last ones of the inputs."""
-    batch_rank = len(arguments[0]) - matrix_axes
-    batch = arguments[0][:batch_rank]
-    for axes in arguments:
-        walker.unify_arrays(batch, axes[:batch_rank])
-        walker.freeze([axes[batch_rank:]])
+    """Keeps the leading axes, freezes the last ones."""
+    (axes,) = arguments
+    batch_rank = len(axes) - matrix_axes
+    batch = axes[:batch_rank]
+    walker.freeze([axes[batch_rank:]])
     return [
         (*batch, *walker.fresh(shape_out(equation, number)[batch_rank:], frozen=True))
         for number in range(len(equation.outvars))
@@ -31,7 +30,6 @@ def _batched(
 
 @rule(
     "cholesky",
-    "cholesky_update",
     "eig",
     "eigh",
     "geqrf",
@@ -41,15 +39,11 @@ def _batched(
     "qr",
     "schur",
     "svd",
-    "symmetric_product",
     "tridiagonal",
-    "tridiagonal_solve",
 )
 def factorization(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The rows and columns of a matrix are taken in order."""
     matrix_axes = 1 if equation.primitive.name == "lu_pivots_to_permutation" else 2
-    if equation.primitive.name in ("cholesky_update", "tridiagonal_solve", "symmetric_product"):
-        return walker.frozen_results(equation, arguments)
     return _batched(walker, equation, arguments, matrix_axes)
 
 
@@ -74,7 +68,14 @@ def fft(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Seque
     return [(*axes[:rank], *walker.fresh(shape_out(equation)[rank:], frozen=True))]
 
 
-@rule("custom_linear_solve", "householder_product", "ormqr")
+@rule(
+    "cholesky_update",
+    "custom_linear_solve",
+    "householder_product",
+    "ormqr",
+    "symmetric_product",
+    "tridiagonal_solve",
+)
 def solver(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """Everything is taken in order."""
     return walker.frozen_results(equation, arguments)

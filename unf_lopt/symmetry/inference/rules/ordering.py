@@ -36,8 +36,8 @@ def sort(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequ
 def top_k(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """Positions count from the start of the axis; what comes out is in order of value."""
     axes = arguments[0]
-    dimension = equation.params.get("axis", equation.params.get("reduction_dimension", -1))
-    dimension %= len(axes)
+    is_exact = equation.primitive.name == "top_k"
+    dimension = equation.params["axis" if is_exact else "reduction_dimension"]
     walker.graph.freeze(axes[dimension])
     ordered = walker.graph.leaf(equation.outvars[0].aval.shape[dimension], frozen=True)
     return [(*axes[:dimension], ordered, *axes[dimension + 1 :])] * 2

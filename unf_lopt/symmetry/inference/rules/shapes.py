@@ -31,15 +31,6 @@ def squeeze(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> S
     return [tuple(node for position, node in enumerate(axes) if position not in dropped)]
 
 
-@rule("expand_dims")
-def expand_dims(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
-    """Axes of size 1 come."""
-    (axes,) = arguments
-    remaining, added = iter(axes), equation.params["dimensions"]
-    rank = len(shape_out(equation))
-    return [tuple(walker.graph.leaf(1) if d in added else next(remaining) for d in range(rank))]
-
-
 @rule("broadcast_in_dim")
 def broadcast(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """A new axis is constant, so anything may permute it."""
@@ -80,7 +71,7 @@ def tile(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequ
     ]
 
 
-@rule("concatenate")
+@rule("concatenate", takes_empty=True)
 def concatenate(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The axis of concatenation is the sum of the inputs'; the others are tied."""
     dimension = equation.params["dimension"]
@@ -112,7 +103,7 @@ def unstack(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> S
     return [(*axes[:position], *axes[position + 1 :])] * len(equation.outvars)
 
 
-@rule("split")
+@rule("split", takes_empty=True)
 def split(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The inverse of a concatenation."""
     (axes,) = arguments
@@ -140,7 +131,7 @@ def slice_(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Se
 def _sliced(walker: Walker, node: Node, start: int, length: int, stride: int) -> Node:
     if stride == 1 or length == 1:
         return walker.graph.split_sum(node, (start, length, node.size - start - length))[1]
-    if node.size % stride == 0 and node.size == length * stride:
+    if node.size == length * stride:
         major, minor = walker.graph.split_product(node, (length, stride))
         walker.graph.freeze(minor)
         return major
@@ -159,9 +150,11 @@ def pad(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Seque
             size = node.size + (node.size - 1) * interior + low + high
             result.append(walker.graph.leaf(size, frozen=True))
             continue
-        kept = walker.graph.split_sum(
-            node, (max(-low, 0), node.size - max(-low, 0) - max(-high, 0), max(-high, 0))
-        )[1]
+        start, stop = max(-low, 0), node.size - max(-high, 0)
+        if start >= stop:  # all is cut off
+            result.append(walker.graph.leaf(node.size + low + high))
+            continue
+        kept = walker.graph.split_sum(node, (start, stop - start, node.size - stop))[1]
         ends = walker.graph.leaf(max(low, 0)), walker.graph.leaf(max(high, 0))
         result.append(walker.graph.sum([ends[0], kept, ends[1]]))
     return [tuple(result)]
