@@ -4,8 +4,8 @@ Every mutant is one change of one function of the engine: a statement left out, 
 condition, an order or a number changed. A mutant is caught when an equation of a random program
 does not commute with the permutations that are left free, when the engine crashes or does not
 end, when one of the hand-written expectations fails, or, for the axis graph itself, when it
-disagrees with a model of it, in this order. A mutant that survives
-must stand in ``EQUIVALENT`` with the reason why it does no harm; the exit status is 1 otherwise.
+disagrees with a model of it, in this order. A mutant that survives must stand in ``EQUIVALENT``
+with the reason why it does no harm; the exit status is 1 otherwise.
 
     python -m benchmarks.symmetry_mutants --output=runs/symmetry_mutants.json
 
@@ -13,308 +13,79 @@ It takes about ten minutes on one core; ``--only=shapes`` runs the mutants of on
 """
 
 from __future__ import annotations
-import __future__
 
 import argparse
-import ast
 import collections
-import contextlib
-import copy
-import dataclasses
 import functools
-import importlib
-import inspect
 import json
 import pathlib
 import signal
 import sys
 import time
-import types
 from collections.abc import Callable, Iterator
 
-from hypothesis import HealthCheck, Phase, settings
+from jax.extend import core
 
-from tests.symmetry.inference import expectations, programs, test_graph
+from tests.symmetry.inference import evaluation, expectations, mutations, programs, test_graph
 from tests.symmetry.inference.equivariance import Program
+from tests.symmetry.inference.mutations import Mutant
 from unf_lopt.symmetry.inference.rules import RULES
 
-PACKAGE = "unf_lopt.symmetry.inference"
-FILES = (
-    "_graph",
-    "_walk",
-    "rules.contraction",
-    "rules.control_flow",
-    "rules.elementwise",
-    "rules.indexing",
-    "rules.linear_algebra",
-    "rules.ordering",
-    "rules.reduction",
-    "rules.shapes",
-    "rules.windows",
-)
-# What records where things come from, and what users are told, is not what is checked here.
-BOOKKEEPING = ("_link(", "edges", "frozen_by", "blame(", "reason", "without_rule", "raise ")
-BOOKKEEPING += ("_nodes", "steps", "_record", "_caller", "_key_flow")
-NOT_MUTATED = {"_link", "parts_of_nodes", "blame", "find", "__init__", "__str__"}
-SECONDS_FOR_ONE_PROGRAM = 5
+SECONDS_FOR_ONE_CHECK = 10.0
+HISTORIES = 60  # of small graphs, of each kind
 
 EQUIVALENT: dict[str, str] = {}
 
-# Random histories of small graphs against all permutations of their axes.
-MODEL = (
-    test_graph.test_what_is_left_free_is_allowed,
-    test_graph.test_sums_are_left_as_free_as_they_are,
-    test_graph.test_products_of_one_prime_are_left_as_free_as_they_are,
-    test_graph.test_asking_twice_changes_nothing,
-)
+Check = tuple[str, Callable[[], bool]]  # what it is called, and whether it finds a fault
 
 
-@dataclasses.dataclass(frozen=True)
-class Mutant:
-    """One change of one function.
+class Suite:
+    """All that a mutant has to get past.
 
-    Attributes:
-      file: the module.
-      function: its qualified name in it.
-      change: what was and what is now.
-      original: the function.
-      code: the changed one's.
+    Args:
+      rounds: of random programs.
     """
 
-    file: str
-    function: str
-    change: str
-    original: types.FunctionType
-    code: types.CodeType
+    def __init__(self, rounds: int):
+        self._programs: list[tuple[set[str], Check]] = []
+        for case in programs.cases(range(rounds)):
+            program = programs.make(case)
+            check = functools.partial(_violates, program, case.number)
+            self._programs.append((set(_primitives(program.jaxpr.jaxpr)), ("equations", check)))
+        self._others: list[Check] = [
+            ("expectations", functools.partial(_differs, expectation))
+            for expectation in expectations.EXPECTATIONS
+        ]
+        self._model = list(_model())
 
-    @property
-    def key(self) -> str:
-        """What ``EQUIVALENT`` calls it."""
-        return f"{self.file.removeprefix('rules.')}.{self.function}: {self.change}"
+    def __len__(self) -> int:
+        return len(self._programs)
 
-
-# ------------------------------------------------------------------------- what can be changed
-def _leave_out(node: ast.AST) -> Iterator[ast.AST]:
-    """Calls for their effect, loops, and second assignments."""
-    if isinstance(node, (ast.Expr, ast.For, ast.AugAssign)) and not _is_docstring(node):
-        yield ast.Pass()
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
-        yield ast.Pass()
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        name = node.targets[0].id
-        if name in {"node", "axes"}:  # what was there before goes on
-            yield ast.Pass()
-
-
-def _thaw(node: ast.AST) -> Iterator[ast.AST]:
-    """Axes that should be frozen are free."""
-    if not isinstance(node, ast.Call) or _name(node) not in ("leaf", "fresh", "_new"):
-        return
-    changed = copy.deepcopy(node)
-    flags = [keyword for keyword in changed.keywords if keyword.arg == "frozen"]
-    for keyword in flags:
-        keyword.value = ast.Constant(False)
-    if len(changed.args) == 2:
-        changed.args[1] = ast.Constant(False)
-    if flags or len(changed.args) == 2:
-        yield changed
+    def verdict(self, mutant: Mutant) -> str:
+        """What caught a mutant, or ``"survived"``."""
+        wanted = _relevant(mutant)
+        checks = [check for own, check in self._programs if wanted is None or own & wanted]
+        checks += self._others
+        checks += self._model if wanted is None else []
+        with mutations.applied(mutant):
+            outcomes = (_outcome(check, name) for name, check in checks)
+            return next(filter(None, outcomes), "survived")
 
 
-def _decide(node: ast.AST) -> Iterator[ast.AST]:
-    """Conditions always or never hold, or lose a part."""
-    if isinstance(node, (ast.If, ast.IfExp)):
-        for value in (True, False):
-            changed = copy.deepcopy(node)
-            changed.test = ast.Constant(value)
-            yield changed
-    if isinstance(node, ast.BoolOp):
-        for number in range(len(node.values)):
-            values = [value for n, value in enumerate(node.values) if n != number]
-            yield values[0] if len(values) == 1 else ast.BoolOp(node.op, values)
-    if isinstance(node, ast.comprehension):
-        for number in range(len(node.ifs)):
-            changed = copy.deepcopy(node)
-            del changed.ifs[number]
-            yield changed
-
-
-def _reorder(node: ast.AST) -> Iterator[ast.AST]:
-    """Lists the other way round, arguments and differences swapped."""
-    if isinstance(node, (ast.Tuple, ast.List)) and len(node.elts) > 1:
-        yield type(node)(node.elts[::-1], node.ctx)
-    if isinstance(node, ast.Return) and isinstance(node.value, (ast.ListComp, ast.Name)):
-        yield ast.Return(_reversed(node.value))
-    if isinstance(node, ast.Call) and _name(node) in ("sum", "product") and len(node.args) == 1:
-        yield ast.Call(node.func, [_reversed(node.args[0])], [])
-
-
-def _shift(node: ast.AST) -> Iterator[ast.AST]:
-    """Numbers one larger, comparisons turned round, remainders for quotients."""
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        yield ast.Constant(node.value + 1)
-    swaps = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In}
-    swaps |= {ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.Lt: ast.GtE, ast.Gt: ast.LtE}
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in swaps:
-        yield ast.Compare(node.left, [swaps[type(node.ops[0])](), *node.ops[1:]], node.comparators)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.FloorDiv, ast.Mod)):
-        other = ast.Mod() if isinstance(node.op, ast.FloorDiv) else ast.FloorDiv()
-        yield ast.BinOp(node.left, other, node.right)
-
-
-OPERATORS: tuple[Callable[[ast.AST], Iterator[ast.AST]], ...] = (
-    _leave_out,
-    _thaw,
-    _decide,
-    _reorder,
-    _shift,
-)
-
-
-def _name(call: ast.Call) -> str:
-    function = call.func
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _reversed(value: ast.expr) -> ast.expr:
-    everything = ast.Call(ast.Name("list", ast.Load()), [value], [])
-    return ast.Subscript(everything, ast.Slice(step=ast.Constant(-1)), ast.Load())
-
-
-# --------------------------------------------------------------------------------- all mutants
-class _Replace(ast.NodeTransformer):
-    """Puts one node in the place of another."""
-
-    def __init__(self, target: ast.AST, replacement: ast.AST):
-        self._target, self._replacement = target, replacement
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        return self._replacement if node is self._target else self.generic_visit(node)
-
-
-def all_mutants(files: tuple[str, ...] = FILES) -> Iterator[Mutant]:
-    """Every change of every function."""
-    for file in files:
-        module = importlib.import_module(f"{PACKAGE}.{file}")
-        for owner, node in _functions(ast.parse(inspect.getsource(module))):
-            name = f"{owner}.{node.name}" if owner else node.name
-            home = getattr(module, owner) if owner else module
-            original = inspect.unwrap(vars(home)[node.name])
-            if node.name not in NOT_MUTATED:
-                for change, code in _changes(node, module):
-                    yield Mutant(file, name, change, original, code)
-
-
-def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
-    for item in tree.body:
-        if isinstance(item, ast.FunctionDef):
-            yield "", item
-        elif isinstance(item, ast.ClassDef):
-            yield from ((item.name, m) for m in item.body if isinstance(m, ast.FunctionDef))
-
-
-def _changes(
-    function: ast.FunctionDef, module: types.ModuleType
-) -> Iterator[tuple[str, types.CodeType]]:
-    seen = {_identity(_compile(function, function.body[0], function.body[0], module))}
-    nodes = [node for statement in function.body for node in _checked(statement)]
-    members = {id(n.comparators[0]) for n in nodes if isinstance(n, ast.Compare)}
-    for node in nodes:
-        for replacement in (new for operator in OPERATORS for new in operator(node)):
-            if id(node) in members and isinstance(replacement, (ast.Tuple, ast.List)):
-                continue  # the order of what something may be does not matter
-            code = _compile(function, node, replacement, module)
-            if _identity(code) not in seen:
-                seen.add(_identity(code))
-                yield f"{_shown(node)}  ->  {_shown(replacement)}", code
-
-
-def _checked(node: ast.AST) -> Iterator[ast.AST]:
-    """A statement and all in it, without bookkeeping."""
-    if isinstance(node, ast.stmt) and any(word in _shown(node) for word in BOOKKEEPING):
-        return
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _checked(child)
-
-
-def _identity(code: types.CodeType) -> tuple:
-    """What tells two versions of a function apart; functions inside included."""
-    consts = tuple(_identity(c) if isinstance(c, types.CodeType) else c for c in code.co_consts)
-    return code.co_code, repr(consts), code.co_names
-
-
-def _shown(node: ast.AST) -> str:
-    text = ast.unparse(ast.fix_missing_locations(copy.deepcopy(node)))
-    first, *rest = text.splitlines()
-    return f"{first} ..." if rest else first
-
-
-def _compile(
-    function: ast.FunctionDef, node: ast.AST, replacement: ast.AST, module: types.ModuleType
-) -> types.CodeType:
-    memo: dict[int, ast.AST] = {}
-    changed = copy.deepcopy(function, memo)
-    changed = _Replace(memo[id(node)], replacement).visit(changed)
-    changed.decorator_list = []
-    tree = ast.fix_missing_locations(ast.Module([changed], []))
-    flags = __future__.annotations.compiler_flag
-    namespace: dict[str, types.FunctionType] = {}
-    exec(compile(tree, module.__file__, "exec", flags), module.__dict__, namespace)
-    return namespace[function.name].__code__
-
-
-@contextlib.contextmanager
-def applied(mutant: Mutant) -> Iterator[None]:
-    """The engine with a mutant in it."""
-    code = mutant.original.__code__
-    mutant.original.__code__ = mutant.code
-    try:
-        yield
-    finally:
-        mutant.original.__code__ = code
-
-
-# --------------------------------------------------------------------------------- catching them
 def _relevant(mutant: Mutant) -> set[str] | None:
     """The primitives in whose rules a mutant matters; None for all."""
     if not mutant.file.startswith("rules."):
         return None
     own = {name for name, rule in RULES.items() if rule is mutant.original}
-    module = f"{PACKAGE}.{mutant.file}"
+    module = f"{mutations.PACKAGE}.{mutant.file}"
     return own or {name for name, rule in RULES.items() if rule.__module__ == module}
 
 
-def _primitives(program: Program) -> set[str]:
-    def walk(jaxpr) -> Iterator[str]:
-        for equation in jaxpr.eqns:
-            yield equation.primitive.name
-            for body in programs.equivariance.evaluation.bodies(equation):
-                yield from walk(body.jaxpr.jaxpr)
-
-    return set(walk(program.jaxpr.jaxpr))
-
-
-class _TookTooLong(Exception):
-    """A mutant does not come to an end."""
-
-
-def _give_up(*_: object) -> None:
-    raise _TookTooLong
-
-
-def verdict(mutant: Mutant, prepared: list[tuple[int, set[str], Program]]) -> str:
-    """What caught a mutant, or ``"survived"``."""
-    wanted = _relevant(mutant)
-    relevant = [(n, p) for n, own, p in prepared if wanted is None or own & wanted]
-    checks = [("equations", functools.partial(_violates, p, n)) for n, p in relevant]
-    checks += [("expectations", functools.partial(_differs, e)) for e in expectations.EXPECTATIONS]
-    checks += [("model", functools.partial(_fails, law)) for law in MODEL if wanted is None]
-    with applied(mutant):
-        return next(filter(None, (_outcome(check, name) for name, check in checks)), "survived")
+def _primitives(jaxpr: core.Jaxpr) -> Iterator[str]:
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for body in evaluation.bodies(equation):
+            yield from _primitives(body.jaxpr.jaxpr)
 
 
 def _violates(program: Program, seed: int) -> bool:
@@ -325,16 +96,35 @@ def _differs(expectation: expectations.Expectation) -> bool:
     return expectations.found(expectation) != expectations.wanted(expectation)
 
 
-def _fails(law: Callable[[], None]) -> bool:
-    try:
-        law()
-    except AssertionError:
-        return True
-    return False
+def _model() -> Iterator[Check]:
+    """Histories of small graphs and all that they allow."""
+    for seed in range(HISTORIES):
+        history = test_graph.random_history(seed, test_graph.ALL)
+        yield "model", functools.partial(_frees_too_much, history, test_graph.allowed(*history))
+        sums = test_graph.random_history(seed, test_graph.SUMS)
+        powers = test_graph.random_history(seed, test_graph.PRODUCTS, sizes=(2, 4))
+        for history in (sums, powers):
+            yield "model", functools.partial(_frees_other, history, test_graph.allowed(*history))
+
+
+def _frees_too_much(history: tuple, allowed: set) -> bool:
+    return not test_graph.left_free(*history) <= allowed
+
+
+def _frees_other(history: tuple, allowed: set) -> bool:
+    return test_graph.left_free(*history) != allowed
+
+
+class _TookTooLong(BaseException):
+    """A mutant does not come to an end."""
+
+
+def _give_up(*_: object) -> None:
+    raise _TookTooLong
 
 
 def _outcome(check: Callable[[], bool], name: str) -> str:
-    signal.alarm(SECONDS_FOR_ONE_PROGRAM)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_FOR_ONE_CHECK)
     try:
         return name if check() else ""
     except _TookTooLong:
@@ -342,50 +132,37 @@ def _outcome(check: Callable[[], bool], name: str) -> str:
     except Exception:  # whatever a mutant breaks
         return "crash"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def main() -> int:
     """Prints the table; the exit status is 1 if an unexplained mutant survives."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=2, help="programs for each operation")
+    parser.add_argument("--rounds", type=int, default=2, help="of random programs")
     parser.add_argument("--only", default="", help="a file of the engine, such as shapes")
     parser.add_argument("--output", type=pathlib.Path, help="where JSON is written")
     args = parser.parse_args()
     signal.signal(signal.SIGALRM, _give_up)
-    settings.register_profile(
-        "mutants",
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        max_examples=40,
-        suppress_health_check=list(HealthCheck),
-    )
-    settings.load_profile("mutants")
     started = time.time()
-    chosen = tuple(file for file in FILES if args.only in file)
-    mutants = list(all_mutants(chosen))
-    prepared = []
-    for case in programs.cases(range(args.seeds)):
-        program = programs.make(case)
-        prepared.append((case.number, _primitives(program), program))
-    print(f"{len(mutants)} mutants, {len(prepared)} programs in {time.time() - started:.0f} s")
+    files = tuple(file for file in mutations.FILES if args.only in file)
+    mutants = list(mutations.all_mutants(files))
+    suite = Suite(args.rounds)
+    print(f"{len(mutants)} mutants, {len(suite)} programs in {time.time() - started:.0f} s")
     table: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    survivors, record = [], {}
+    record = {}
     for mutant in mutants:
-        outcome = "equivalent" if mutant.key in EQUIVALENT else verdict(mutant, prepared)
+        outcome = "equivalent" if mutant.key in EQUIVALENT else suite.verdict(mutant)
         table[mutant.file][outcome] += 1
         record[mutant.key] = outcome
         if outcome == "survived":
-            survivors.append(mutant.key)
             print(f"SURVIVED {mutant.key}", flush=True)
     _print(table)
-    print(f"{time.time() - started:.0f} s; {len(survivors)} of {len(mutants)} unexplained")
+    survived = sum(counts["survived"] for counts in table.values())
+    print(f"{time.time() - started:.0f} s; {survived} of {len(mutants)} unexplained")
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(record, indent=1) + "\n")
-    return bool(survivors)
+    return bool(survived)
 
 
 def _print(table: dict[str, collections.Counter[str]]) -> None:

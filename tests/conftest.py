@@ -25,3 +25,12 @@ def no_configuration_is_left_behind():
     """gin's configuration is global: what one test binds, the next must not see."""
     yield
     gin.clear_config()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory():
+    """Compiled programs of one file are of no use to the next, and there are thousands."""
+    yield
+    import jax  # after the flags above
+
+    jax.clear_caches()

@@ -114,6 +114,16 @@ def test_a_seed_that_is_an_argument(step, relation):
     assert spec.canonical() == expected(relation).canonical()
 
 
+def test_the_words_of_a_key_among_the_parameters_are_in_order():
+    def loss(params):
+        first, other = random.split(params["key"])
+        return meet(params, random.normal(first, (N,)), random.normal(other, (N,)))
+
+    spec = infer_in_distribution(loss, {**params_of(N), "key": RAW})
+    assert spec.groups == {"a:0": N, "b:0": N}
+    assert spec.fixed == {"key:0"}
+
+
 def test_a_key_in_the_model_state_goes_on_to_the_next_step():
     def loss(params, key):
         key, first, other = random.split(key, 3)

@@ -68,6 +68,10 @@ def check_on_numbers(name):
     if problem.randomness != "frozen":
         with pytest.raises(SymmetryError):  # it holds in distribution, not for one key
             verify_spec(*arguments, **problem.loss_options)
+        found = verify_spec(
+            *arguments, **problem.loss_options, randomness=problem.randomness, maximality=False
+        )
+        assert found.certified, found
         return
     found = verify_spec(*arguments, **problem.loss_options)
     assert found.certified, found

@@ -204,6 +204,12 @@ def keys_mapped_over(params, key):
     return meet(params, draw(keys[:N]), draw(keys[N:]))
 
 
+@case(FREE, keys=BOTH)
+def rows_of_keys_that_were_split_by_a_map(params, key):
+    keys = jax.vmap(random.split)(random.split(key, 3))
+    return meet(params, random.normal(keys[0, 1], (N,)), random.normal(keys[2, 1], (N,)))
+
+
 @case(TIED, keys=BOTH)
 def the_same_keys_mapped_over_twice(params, key):
     draw = jax.vmap(random.normal)

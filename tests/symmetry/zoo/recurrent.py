@@ -241,9 +241,7 @@ def linear_state_space(n):
         read   stream, hidden
         write  hidden, stream
     """
-    why = "the scan slices an empty array, and an equation that meets one fixes all it touches"
-    table += READOUT.format("stream")
-    return problem(n, loss, table, _sequences(n), not_found=why)
+    return problem(n, loss, table + READOUT.format("stream"), _sequences(n))
 
 
 @case(trap=True, time=4, batch=3, features=6, keys=5, values=4, classes=2)
