@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax._src.lax.eval_jaxpr import eval_jaxpr_p
 
 from tests.symmetry.inference.builder import Builder
 from tests.symmetry.inference.operations.registry import operation
@@ -204,8 +203,6 @@ def calls(builder: Builder) -> None:
     builder.add(*outer(array, other))
     composite = lax.composite(lambda x, y: (x - y, y @ x.T), "tests.both")
     builder.add(*composite(array, other))
-    closed = jax.make_jaxpr(lambda x, y: (y * 2.0, x.T))(array, other)
-    builder.add(*eval_jaxpr_p.bind(array, other, jaxpr=closed))
 
 
 @operation("dot_general", "vmap")
