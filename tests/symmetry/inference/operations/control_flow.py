@@ -9,6 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+try:
+    from jax._src.lax.eval_jaxpr import eval_jaxpr_p
+except ImportError:  # JAX 0.9, in which no program makes a closed_call
+    eval_jaxpr_p = None
+
 from tests.symmetry.inference.builder import Builder
 from tests.symmetry.inference.operations.registry import operation
 
@@ -188,7 +193,7 @@ def rematerialized(builder: Builder) -> None:
     builder.add(function(array, weight), *jax.grad(function, (0, 1))(array, weight))
 
 
-@operation("jit", "composite", "closed_call")
+@operation("jit", "composite", *(["closed_call"] if eval_jaxpr_p else []))
 def calls(builder: Builder) -> None:
     """Calls in calls, constants closed over, inputs that come back as they are."""
     array = builder.array(rank=2)
@@ -203,6 +208,9 @@ def calls(builder: Builder) -> None:
     builder.add(*outer(array, other))
     composite = lax.composite(lambda x, y: (x - y, y @ x.T), "tests.both")
     builder.add(*composite(array, other))
+    if eval_jaxpr_p:
+        closed = jax.make_jaxpr(lambda x, y: (y * 2.0, x.T))(array, other)
+        builder.add(*eval_jaxpr_p.bind(array, other, jaxpr=closed))
 
 
 @operation("dot_general", "vmap")
