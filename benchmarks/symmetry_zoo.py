@@ -112,7 +112,7 @@ def verification(
             max_tests=args.max_tests,
         )
     except SymmetryError as error:
-        return {"maximal": f"REFUTED: {error}", "verify_seconds": time.perf_counter() - started}
+        return {"maximal": f"failed: {error}", "verify_seconds": time.perf_counter() - started}
     return {
         "change": found.change,
         "maximal": found.maximal + ("" if found.certified else ", not certified"),

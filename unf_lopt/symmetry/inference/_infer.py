@@ -52,8 +52,13 @@ def infer_spec(
       state_argnum: the position among ``args`` of the model state (running averages), which is
         permuted with the parameters.
       randomness: ``"frozen"``: the loss is invariant for every PRNG key, so axes of random draws
-        are fixed. ``"in_distribution"``: draws of independent entries may be permuted too; the
-        loss is then invariant in distribution only.
+        are fixed. ``"in_distribution"``: it is invariant in distribution over its keys. The
+        independent numbers of one draw may be permuted, and so may the rows of a split, with all
+        that derives from them. Draws that may be the same numbers are permuted alike; draws that
+        may be related otherwise (one key for two shapes, a key and its descendants, words of a
+        key used as numbers) are frozen, and all draws are if one uses a key that cannot be
+        followed. Keys that are different arguments, or closed over with different values, are
+        taken to be independent, as are different derivations of one key.
       within: a spec whose symmetries are an upper limit: the result is the part of them that the
         loss has.
 
