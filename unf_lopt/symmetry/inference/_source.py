@@ -16,6 +16,12 @@ def is_known(source_info: Any) -> bool:
     return source_info_util.user_frame(source_info.traceback) is not None
 
 
+def is_of_library(jaxpr: Any) -> bool:
+    """Whether a jaxpr is that of an installed library's function."""
+    function = getattr(jaxpr.debug_info, "func_src_info", None) or ""
+    return function.rpartition(" at ")[2].startswith(_LIBRARIES)
+
+
 def place(source_info: Any) -> str:
     """``file:line (function)``: the nearest line that is not an installed library's, if any.
 

@@ -70,6 +70,9 @@ class Walker:
         self.without_rule: dict[str, Any] = {}
         self._record = record or randomness == "in_distribution"
         self._caller: EquationReason | None = None
+        # Whether the jaxpr is that of a library's jitted function, which JAX traces once: its
+        # equations name the place from which it was called first, in whatever program.
+        self._is_shared = False
         self.steps: list[Step] = []
 
     def walk(self, jaxpr: core.Jaxpr | core.ClosedJaxpr, inputs: Sequence[Axes]) -> list[Axes]:
@@ -85,6 +88,10 @@ class Walker:
         consts: Sequence[Any] = ()
         if isinstance(jaxpr, core.ClosedJaxpr):
             jaxpr, consts = jaxpr.jaxpr, jaxpr.consts
+        caller, is_shared = self._caller, self._is_shared
+        if isinstance(self.graph.reason, EquationReason):
+            self._caller = self.graph.reason
+            self._is_shared |= self._caller.primitive == "jit" and _source.is_of_library(jaxpr)
         env: dict[core.Var, Axes] = dict(zip(jaxpr.invars, inputs, strict=True))
         env.update(
             (var, self.constant(value)) for var, value in zip(jaxpr.constvars, consts, strict=True)
@@ -93,9 +100,7 @@ class Walker:
         def read(atom: core.Var | core.Literal) -> Axes:
             return self.constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
 
-        outer, steps, caller = self.steps, [], self._caller
-        if isinstance(self.graph.reason, EquationReason):
-            self._caller = self.graph.reason
+        outer, steps = self.steps, []
         for equation in jaxpr.eqns:
             arguments = [read(atom) for atom in equation.invars]
             self.blame(equation)
@@ -105,7 +110,8 @@ class Walker:
             env.update(zip(equation.outvars, results, strict=True))
             if self._record:
                 steps.append(Step(equation, arguments, list(results), self.steps, reason))
-        is_whole_program, self.steps, self._caller = self._caller is None, outer, caller
+        is_whole_program, self.steps = self._caller is None, outer
+        self._caller, self._is_shared = caller, is_shared
         if self._record:
             self.steps.append(steps)
         if is_whole_program and self.randomness == "in_distribution":
@@ -123,7 +129,7 @@ class Walker:
 
     def blame(self, equation: core.JaxprEqn) -> None:
         """Makes an equation the reason of what follows."""
-        source = equation.source_info
+        source = self._caller.source_info if self._is_shared else equation.source_info
         self.graph.reason = EquationReason(equation.primitive.name, source, self._caller)
 
     def fresh(self, shape: Sequence[int], frozen: bool = False) -> Axes:
