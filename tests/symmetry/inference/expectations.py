@@ -335,25 +335,26 @@ expect(
     y=((3,), "a"),
     z=((3, 2), "a ."),
 )
-expect(
-    "stacking by its primitive",
-    lambda x, y, z: total(lax.stack([x, y], 1) * z),
-    x=((3,), "a"),
-    y=((3,), "a"),
-    z=((3, 2), "a ."),
-)
-expect(
-    "unstacking in the middle",
-    lambda x, y: total(*(y * part for part in lax.unstack(x, 1))),
-    x=((3, 2, 4), "a . b"),
-    y=((3, 4), "a b"),
-)
-expect(
-    "unstacking",
-    lambda x, y: total(*(y * part for part in lax.unstack(x, 1))),
-    x=((3, 2), "a ."),
-    y=((3,), "a"),
-)
+if hasattr(lax, "stack"):  # not in JAX 0.9
+    expect(
+        "stacking by its primitive",
+        lambda x, y, z: total(lax.stack([x, y], 1) * z),
+        x=((3,), "a"),
+        y=((3,), "a"),
+        z=((3, 2), "a ."),
+    )
+    expect(
+        "unstacking in the middle",
+        lambda x, y: total(*(y * part for part in lax.unstack(x, 1))),
+        x=((3, 2, 4), "a . b"),
+        y=((3, 4), "a b"),
+    )
+    expect(
+        "unstacking",
+        lambda x, y: total(*(y * part for part in lax.unstack(x, 1))),
+        x=((3, 2), "a ."),
+        y=((3,), "a"),
+    )
 expect("a slice", lambda x, y: total(x[:2] * y, x), x=((5,), "a+b"), y=((2,), "a"))
 expect("slices that overlap", lambda x: total(x[:4], x[2:] * 2), x=((6,), "a+b+c"))
 expect(
@@ -363,7 +364,7 @@ expect(
 )
 expect(
     "a stride keeps the major factor",
-    lambda x, y: total(x[1::2] * y),
+    lambda x, y: total(lax.slice(x, (1,), (6,), (2,)) * y),
     x=((6,), "a*."),
     y=((3,), "a"),
 )

@@ -60,7 +60,12 @@ def nnx_mlp(n):
         last/kernel   hidden, [classes]
         last/bias     [classes]
     """
-    return problem(n, loss, table, classification(n), params=nnx.to_pure_dict(state))
+    return problem(n, loss, table, classification(n), params=_pure(state))
+
+
+def _pure(state):
+    """The state as dictionaries of arrays, which Flax calls by two names."""
+    return nnx.to_pure_dict(state) if hasattr(nnx, "to_pure_dict") else state.to_pure_dict()
 
 
 @case(batch=7, pixels=6, hidden=5, classes=3)
