@@ -14,7 +14,7 @@ from unf_lopt.symmetry.inference._graph import AxisGraph
 from unf_lopt.symmetry.inference.rules import RULES
 
 SLOW_ROUNDS = 8
-LEAST = 10  # times that a primitive meets something that is permuted, in the slow test
+LEAST = 5  # times that a primitive meets something that is permuted, in the slow test
 
 
 @pytest.fixture(scope="module")
