@@ -3,13 +3,14 @@
 Every mutant is one change of one function of the engine: a statement left out, a flag, a
 condition, an order or a number changed. A mutant is caught when an equation of a random program
 does not commute with the permutations that are left free, when the engine crashes or does not
-end, when one of the hand-written expectations fails, or, for the axis graph itself, when it
-disagrees with a model of it, in this order. A mutant that survives must stand in ``EQUIVALENT``
-with the reason why it does no harm; the exit status is 1 otherwise.
+end, when one of the hand-written expectations fails (of random draws as well), or, for the axis
+graph itself, when it disagrees with a model of it, in this order. All checks are run without a
+mutant first. A mutant that survives must be found in ``equivalent_mutants.json``, with the reason
+why it does no harm; the exit status is 1 otherwise.
 
     python -m benchmarks.symmetry_mutants --output=runs/symmetry_mutants.json
 
-It takes about ten minutes on one core; ``--only=shapes`` runs the mutants of one file.
+It takes about 20 minutes on one core; ``--only=shapes`` runs the mutants of one file.
 """
 
 from __future__ import annotations
@@ -24,17 +25,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import jax
 from jax.extend import core
 
+from tests.symmetry import test_randomness as randomness
 from tests.symmetry.inference import evaluation, expectations, mutations, programs, test_graph
 from tests.symmetry.inference.equivariance import Program
 from tests.symmetry.inference.mutations import Mutant
+from unf_lopt import infer_spec
 from unf_lopt.symmetry.inference.rules import RULES
 
-SECONDS_FOR_ONE_CHECK = 10.0
+SECONDS_FOR_ONE_CHECK = 60.0  # the slowest one without a mutant takes about ten, compiled anew
 HISTORIES = 60  # of small graphs, of each kind
 
-EQUIVALENT: dict[str, str] = {}
+# Mutants that do the same, by their keys, for each reason.
+EQUIVALENT: dict[str, list[str]] = json.loads(
+    pathlib.Path(__file__).with_name("equivalent_mutants.json").read_text()
+)
 
 Check = tuple[str, Callable[[], bool]]  # what it is called, and whether it finds a fault
 
@@ -56,17 +63,28 @@ class Suite:
             ("expectations", functools.partial(_differs, expectation))
             for expectation in expectations.EXPECTATIONS
         ]
-        self._model = list(_model())
+        self._others_of_all = [*_randomness(), *_model()]
 
     def __len__(self) -> int:
         return len(self._programs)
+
+    def check_engine(self) -> None:
+        """Runs every check without a mutant, which also compiles what checks compute.
+
+        Raises:
+          RuntimeError: a check finds a fault.
+        """
+        programs_checks = [check for _, check in self._programs]
+        for name, check in programs_checks + self._others + self._others_of_all:
+            if check():
+                raise RuntimeError(f"without a mutant, '{name}' finds a fault: {check}.")
 
     def verdict(self, mutant: Mutant) -> str:
         """What caught a mutant, or ``"survived"``."""
         wanted = _relevant(mutant)
         checks = [check for own, check in self._programs if wanted is None or own & wanted]
         checks += self._others
-        checks += self._model if wanted is None else []
+        checks += self._others_of_all if wanted is None else []
         with mutations.applied(mutant):
             outcomes = (_outcome(check, name) for name, check in checks)
             return next(filter(None, outcomes), "survived")
@@ -94,6 +112,17 @@ def _violates(program: Program, seed: int) -> bool:
 
 def _differs(expectation: expectations.Expectation) -> bool:
     return expectations.found(expectation) != expectations.wanted(expectation)
+
+
+def _randomness() -> Iterator[Check]:
+    """Losses that draw random numbers, and how their draws are related."""
+    for loss, relation, b, _, key in (case.values for case in randomness.CASES):
+        yield "expectations", functools.partial(_relates_other, loss, relation, b, key)
+
+
+def _relates_other(loss: Callable, relation: str, b: int, key: jax.Array) -> bool:
+    spec = infer_spec(loss, randomness.params_of(b), key, randomness="in_distribution")
+    return spec.canonical() != randomness.expected(relation, b).canonical()
 
 
 def _model() -> Iterator[Check]:
@@ -147,11 +176,17 @@ def main() -> int:
     files = tuple(file for file in mutations.FILES if args.only in file)
     mutants = list(mutations.all_mutants(files))
     suite = Suite(args.rounds)
-    print(f"{len(mutants)} mutants, {len(suite)} programs in {time.time() - started:.0f} s")
+    print(
+        f"{len(mutants)} mutants, {len(suite)} programs in {time.time() - started:.0f} s",
+        flush=True,
+    )
+    suite.check_engine()
+    print(f"the engine passes all checks ({time.time() - started:.0f} s)", flush=True)
+    equivalent = {key for keys in EQUIVALENT.values() for key in keys}
     table: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     record = {}
     for mutant in mutants:
-        outcome = "equivalent" if mutant.key in EQUIVALENT else suite.verdict(mutant)
+        outcome = "equivalent" if mutant.key in equivalent else suite.verdict(mutant)
         table[mutant.file][outcome] += 1
         record[mutant.key] = outcome
         if outcome == "survived":

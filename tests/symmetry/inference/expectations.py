@@ -474,6 +474,18 @@ expect(
     y=((1, 1, 5, 6), ". . c d"),
 )
 expect(
+    "a window of one entry with gaps between entries",
+    lambda x, y, z: total(
+        lax.conv_general_dilated(
+            x, y, (1, 1), ((0, 0), (0, 0)), lhs_dilation=(2, 1), dimension_numbers=_LAYOUT
+        )
+        * z
+    ),
+    x=((2, 3, 4, 5), "a . b c"),
+    y=((1, 1, 5, 6), ". . c d"),
+    z=((2, 5, 4, 6), "a . b d"),
+)
+expect(
     "a convolution channel by channel",
     lambda x, y: total(_conv(_conv(_IMAGE, x), y, feature_group_count=3)),
     x=((2, 2, 2, 3), ". . . a"),
@@ -513,6 +525,22 @@ expect(
     y=((2, 4, 5, 6), ". a b c"),
     z=((4, 3, 6), "a . c"),
     i=((4, 2), "a ."),
+)
+expect(
+    "rows in groups that are others for each entry of a batch and of another axis",
+    lambda x, y, z, i: total(
+        lax.ragged_dot_general(
+            x,
+            y,
+            i,
+            lax.RaggedDotDimensionNumbers((([3], [2]), ([0], [1])), [2], [0]),
+        )
+        * z
+    ),
+    x=((4, 3, 6, 5), "a b . c"),
+    y=((2, 4, 5, 7), ". a c d"),
+    z=((4, 3, 6, 7), "a b . d"),
+    i=((4, 3, 2), "a b ."),
 )
 expect(
     "the contracted axis in groups",
@@ -655,6 +683,14 @@ expect(
     "pooling keeps batch and channels",
     lambda x: total(lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")),
     x=((2, 4, 4, 3), "a . . b"),
+)
+expect(
+    "a pooled window of one entry with a margin",
+    lambda x, y: total(
+        lax.reduce_window(x, 0.0, lax.add, (1, 1), (1, 1), ((0, 0), (1, 1))) * y,
+    ),
+    x=((3, 4), "a ."),
+    y=((3, 6), "a ."),
 )
 expect(
     "the gradient of pooling",

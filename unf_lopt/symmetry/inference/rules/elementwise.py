@@ -46,10 +46,7 @@ def elementwise(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) 
                 result[position] = node
             else:
                 walker.graph.unify(result[position], node)
-    axes_out = tuple(
-        node or walker.graph.leaf(size) for node, size in zip(result, shape, strict=True)
-    )
-    return [axes_out] * len(equation.outvars)
+    return [tuple(result)] * len(equation.outvars)
 
 
 @rule("device_put", "optimization_barrier")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unf_lopt.symmetry.inference.rules._registry import rule
+from unf_lopt.symmetry.inference.rules._registry import rule, shape_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,5 +39,5 @@ def top_k(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Seq
     is_exact = equation.primitive.name == "top_k"
     dimension = equation.params["axis" if is_exact else "reduction_dimension"]
     walker.graph.freeze(axes[dimension])
-    ordered = walker.graph.leaf(equation.outvars[0].aval.shape[dimension], frozen=True)
+    ordered = walker.graph.leaf(shape_out(equation)[dimension], frozen=True)
     return [(*axes[:dimension], ordered, *axes[dimension + 1 :])] * 2
