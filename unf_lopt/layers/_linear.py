@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from unf_lopt.layers._diagonals import write_diagonal
 from unf_lopt.layers._fixed import (
     FIXED_AXES,
     MAPS_LIMIT,
@@ -22,8 +22,10 @@ from unf_lopt.layers._fixed import (
     plain_spec,
     position_encoding,
 )
+from unf_lopt.layers._once import computed_once
 from unf_lopt.layers._partitions import Partition, check_option
-from unf_lopt.layers._plan import Bucket, Feature, Plan, Slot, Term, make_plan
+from unf_lopt.layers._plan import Plan, Slot, Term, coefficients_name, make_plan
+from unf_lopt.layers._products import bucket_products
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
 BIASES = ("tensor", "full", "none")
@@ -162,19 +164,20 @@ class EquivariantLinear:
         self, params: Mapping[str, jax.Array], leaves: Sequence[jax.Array]
     ) -> list[jax.Array]:
         """The same on packed arrays ``[*shape, input_channels]``."""
-        pooled = [
-            {blocks: _pool(_read_diagonal(leaf, blocks), len(blocks)) for blocks in partitions}
-            for leaf, partitions in zip(leaves, self.plan.diagonals, strict=True)
-        ]
+        leaves = [computed_once(leaf) for leaf in leaves]
         pieces: dict[tuple[int, Partition], list[jax.Array]] = {}
-        for bucket, (bucket_features, slots) in self.plan.buckets.items():
-            products = self._products(params, bucket, bucket_features, slots, pooled)
-            for slot, product in zip(slots, products, strict=True):
-                piece = _align(product, slot)
+        for bucket, products in bucket_products(self.plan, params, leaves).items():
+            slots, order = self.plan.buckets[bucket][1], self.plan.axis_orders[bucket]
+            if not bucket and self.bias != "none":
+                rows = [slots.index(slot) for slot in self._biased_slots()]
+                products = products.at[np.array(rows)].add(params["bias"])
+            for index, slot in enumerate(slots):
+                received = [slot.received[axis] for axis in order]
+                piece = _align(products[..., index, :], slot, received)
                 pieces.setdefault((slot.tensor, slot.blocks), []).append(piece)
         outputs = [
             sum(
-                _write_diagonal(_add_small_first(pieces[tensor, blocks]), blocks, leaf.shape[:-1])
+                write_diagonal(_add_small_first(pieces[tensor, blocks]), blocks, leaf.shape[:-1])
                 for blocks in partitions
             )
             for tensor, (leaf, partitions) in enumerate(
@@ -211,27 +214,6 @@ class EquivariantLinear:
                 encoding = position_encoding(self.plan.spec.shapes[tensor][axis])
                 yield (tensor, axis), jnp.asarray(encoding, coefficients.dtype) @ coefficients
 
-    def _products(
-        self,
-        params: Mapping[str, jax.Array],
-        bucket: Bucket,
-        features: Sequence[Feature],
-        slots: Sequence[Slot],
-        pooled: Sequence[Mapping[Partition, Mapping[tuple[int, ...], jax.Array]]],
-    ) -> list[jax.Array]:
-        """What each slot of a bucket receives: ``[*bucket sizes, output_channels]``."""
-        columns = [
-            _reorder(pooled[f.tensor][f.blocks][tuple(sorted(f.kept))], f.kept) for f in features
-        ]
-        coefficients = params[coefficients_name(bucket)]
-        matrix = coefficients.reshape(-1, len(slots) * self.output_channels)
-        product = jnp.concatenate(columns, axis=-1) @ matrix
-        product = product.reshape(*product.shape[:-1], len(slots), self.output_channels)
-        if not bucket and self.bias != "none":
-            rows = [slots.index(slot) for slot in self._biased_slots()]
-            product = product.at[np.array(rows)].add(params["bias"])
-        return [product[..., index, :] for index in range(len(slots))]
-
     def _biased_slots(self) -> list[Slot]:
         partitions = self.plan.diagonals
         if self.bias == "tensor":  # the discrete partition, first in the plan: no diagonal
@@ -241,11 +223,6 @@ class EquivariantLinear:
     def _scales(self) -> dict[str, np.ndarray]:
         """Standard deviation of each map's coefficients, before the one for channels."""
         return _init_scales(self.plan.spec, self.initialization)
-
-
-def coefficients_name(bucket: Bucket) -> str:
-    """The parameter that holds a bucket's coefficients."""
-    return f"coefficients({','.join(bucket)})"
 
 
 def input_channels_of(spec: PermutationSpec, leaves: Sequence[Any]) -> int:
@@ -288,65 +265,10 @@ def _init_scales(spec: PermutationSpec, initialization: str) -> dict[str, np.nda
     return {coefficients_name(bucket): table for bucket, table in tables.items()}
 
 
-def _read_diagonal(x: jax.Array, blocks: Partition) -> jax.Array:
-    """``[*shape, channels] -> [*block sizes, channels]``: entries with equal indices in a block."""
-    if all(len(block) == 1 for block in blocks):
-        return x
-    order = [axis for block in blocks for axis in block]
-    x = jnp.transpose(x, (*order, x.ndim - 1))
-    for position, block in enumerate(blocks):
-        size, rank = x.shape[position], len(block)
-        x = x.reshape(*x.shape[:position], size**rank, *x.shape[position + rank :])
-        stride = sum(size**power for power in range(rank))
-        x = lax.slice_in_dim(x, 0, size**rank, stride, axis=position)
-    return x
-
-
-def _write_diagonal(y: jax.Array, blocks: Partition, shape: Sequence[int]) -> jax.Array:
-    """The inverse of reading: zero off the diagonal; axes of size 1 are left to broadcast."""
-    if all(len(block) == 1 for block in blocks):
-        return y
-    expanded = [1] * len(shape)
-    for size, block in zip(y.shape, blocks, strict=False):
-        expanded[block[0]] = size
-    y = y.reshape(*expanded, y.shape[-1])
-    mask_shape = (*shape, 1)
-    for block in blocks:
-        for axis in block[1:]:
-            first = lax.broadcasted_iota(jnp.int32, mask_shape, block[0])
-            y = jnp.where(first == lax.broadcasted_iota(jnp.int32, mask_shape, axis), y, 0)
-    return y
-
-
-def _pool(x: jax.Array, rank: int) -> dict[tuple[int, ...], jax.Array]:
-    """Means over every set of axes but the channels, by the axes kept.
-
-    Each mean is taken from the smallest one that still has its axes, so the whole array is read
-    only for the largest.
-    """
-    means = {tuple(range(rank)): x}
-    for _ in range(rank):
-        for kept in [axes for axes in means if axes]:
-            for dropped in kept:
-                rest = tuple(axis for axis in kept if axis != dropped)
-                if rest not in means:
-                    parents = [a for a in means if len(a) == len(rest) + 1 and set(rest) < set(a)]
-                    parent = min(parents, key=lambda axes: means[axes].size)
-                    (axis,) = set(parent) - set(rest)
-                    means[rest] = jnp.mean(means[parent], axis=parent.index(axis))
-    return means
-
-
-def _reorder(x: jax.Array, kept: Sequence[int]) -> jax.Array:
-    """From ascending blocks to the order of ``kept``; channels stay last."""
-    ascending = sorted(kept)
-    return jnp.transpose(x, (*(ascending.index(block) for block in kept), x.ndim - 1))
-
-
-def _align(product: jax.Array, slot: Slot) -> jax.Array:
+def _align(product: jax.Array, slot: Slot, received: Sequence[int]) -> jax.Array:
     """Axes of a product in the order of the slot's blocks, of size 1 where none is received."""
-    ascending = sorted(slot.received)
-    order = [slot.received.index(block) for block in ascending]
+    ascending = sorted(received)
+    order = [received.index(block) for block in ascending]
     product = jnp.transpose(product, (*order, product.ndim - 1))
     sizes = iter(product.shape)
     shape = [next(sizes) if block in ascending else 1 for block in range(len(slot.blocks))]

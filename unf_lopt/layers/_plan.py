@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 from unf_lopt.layers._partitions import Partition, valid_partitions
@@ -68,11 +69,14 @@ class Plan:
       buckets: ``{spaces: (features, slots)}``, the spaces sorted in the spec's order.
       diagonals: for each tensor, the partitions of its axes, the discrete one (every axis by
         itself) first.
+      axis_orders: for each bucket, the order of its axes in arrays: that of the largest tensor
+        that has them, which then need not be transposed.
     """
 
     spec: PermutationSpec
     buckets: dict[Bucket, tuple[tuple[Feature, ...], tuple[Slot, ...]]]
     diagonals: tuple[tuple[Partition, ...], ...]
+    axis_orders: dict[Bucket, tuple[int, ...]]
 
     def locate(self, term: Term) -> tuple[Bucket, int, int]:
         """Bucket, feature and slot of a basis map: the bijection with the definition."""
@@ -94,6 +98,11 @@ class Plan:
             features.index(Feature(term.input, in_blocks, kept)),
             slots.index(Slot(term.output, out_blocks, received)),
         )
+
+
+def coefficients_name(bucket: Bucket) -> str:
+    """The parameter that holds a bucket's coefficients."""
+    return f"coefficients({','.join(bucket)})"
 
 
 def terms(spec: PermutationSpec) -> Iterator[Term]:
@@ -125,7 +134,13 @@ def make_plan(spec: PermutationSpec) -> Plan:
     buckets = {
         bucket: (tuple(features[bucket]), tuple(slots[bucket])) for bucket in sorted(features)
     }
-    return Plan(spec, buckets, tuple(diagonals))
+    orders = {bucket: _axis_order(spec, features[bucket]) for bucket in buckets}
+    return Plan(spec, buckets, tuple(diagonals), orders)
+
+
+def _axis_order(spec: PermutationSpec, features: Sequence[Feature]) -> tuple[int, ...]:
+    largest = max(features, key=lambda feature: math.prod(spec.shapes[feature.tensor]))
+    return tuple(sorted(range(len(largest.kept)), key=lambda axis: largest.kept[axis]))
 
 
 def _subsets(n: int) -> Iterator[tuple[int, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,22 +11,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unf_lopt.layers._diagonals import write_diagonal
 from unf_lopt.layers._fixed import POSITION_CHANNELS, position_encoding
 from unf_lopt.layers._linear import check_layer_options, input_channels_of
+from unf_lopt.layers._once import computed_once
 from unf_lopt.layers._stacks import Stack, make_stacks, stack, unstack
+from unf_lopt.layers._tied_means import (
+    RANKS,
+    SOURCES,
+    Part,
+    TensorMeans,
+    diagonal_blocks,
+    pair_parts,
+    pair_tables,
+    rank_class,
+    rows_at,
+    space_groups,
+    space_means,
+    stack_diagonal,
+    tensor_means,
+    vectors_of,
+)
 from unf_lopt.symmetry import PermutationSpec
-
-# Tensors of more axes than this are one class.
-HIGHEST_RANK = 3
-RANKS = HIGHEST_RANK + 1
-# What a vector along a space is made from: tensors of rank 1, 2, more, and diagonals.
-SOURCES = HIGHEST_RANK + 1
-DIAGONAL = HIGHEST_RANK
-
-
-def rank_class(rank: int) -> int:
-    """Scalars, vectors, matrices, and all of higher rank."""
-    return min(rank, HIGHEST_RANK)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,65 +162,122 @@ class TiedLinear:
         self, params: Mapping[str, jax.Array], arrays: Sequence[jax.Array]
     ) -> list[jax.Array]:
         """The same on packed arrays ``[tensors, *shape, input_channels]``."""
+        arrays = [computed_once(x) for x in arrays]
         stacks = self.stacks
-        means = [_means_along(own, x) for own, x in zip(stacks, arrays, strict=True)]
-        diagonals = [_diagonals(own, x) for own, x in zip(stacks, arrays, strict=True)]
-        tables = _space_tables(stacks, means, diagonals)
-        overall = _overall_means(stacks, means, diagonals, arrays)
-        pairs = _pair_tables(stacks, arrays) if self.cross_terms else None
-        return [
-            self._output(params, own, x, own_means, tables, overall, pairs)
-            for own, x, own_means in zip(stacks, arrays, means, strict=True)
-        ]
+        vectors = vectors_of(stacks, arrays)
+        constants = self._constants(params, tensor_means(stacks, arrays, vectors))
+        along = self._along_axes(params, vectors)
+        results = []
+        for number, (own, x) in enumerate(zip(stacks, arrays, strict=True)):
+            result = self._of_entries(params, number, x, along)
+            constant = constants[number]
+            for axis in range(own.rank):
+                vector = along[number, (axis,)]
+                vector = vector + constant[:, None] if axis == 0 else vector
+                result = result + _spread(vector, own, (axis,))
+            results.append(result if own.rank else result + constant)
+        if self.cross_terms:
+            results = self._with_pairs(params, arrays, results)
+        return results
 
-    def _output(
+    def _of_entries(
         self,
         params: Mapping[str, jax.Array],
-        own: Stack,
+        number: int,
         x: jax.Array,
-        means: Sequence[jax.Array],
-        tables: _Tables,
-        overall: Mapping[int, jax.Array],
-        pairs: _Tables | None,
+        along: Mapping[Part, jax.Array],
     ) -> jax.Array:
+        """What an entry gives itself, its transposes and the diagonals that it is on."""
+        own = self.stacks[number]
         rank = rank_class(own.rank)
         result = x @ params["self"][rank]
-        constant = sum(mean @ params["overall"][rank, source] for source, mean in overall.items())
-        if self.bias != "none":
-            constant = constant + params["bias"][rank]
-        if rank == 0:
-            return result + constant
-        constant = constant + jnp.mean(means[0], axis=1) @ params["own_mean"][rank - 1]
-        for axis in range(own.rank):
-            vectors = self._vectors(params, "space", rank - 1, tables, own, axis)
-            if rank > 1:
-                vectors = vectors + means[axis] @ params["own_axis"][rank - 2]
-            if axis == 0:
-                vectors = vectors + constant[:, None]
-            if self.fixed_axes == "positional":
-                vectors = vectors + self._positions(params["positions"][rank - 1], own, axis)
-            result = result + _spread(vectors, own, (axis,))
-        for first, second in _axis_pairs(own) if pairs else ():
-            sizes, keys = (own.shape[first], own.shape[second]), _pair_keys(own, first, second)
-            matrices = pairs.product(sizes, keys, params["pair"][rank - 2], rank)
-            if matrices is not None:
-                result = result + _spread(matrices, own, (first, second))
         for pair in own.pairs:
-            result = result + self._repeated(params, own, pair, x, tables)
+            swapped = x @ params["swap"][rank - 2]
+            result = result + jnp.swapaxes(swapped, 1 + pair[0], 1 + pair[1])
+            diagonal = stack_diagonal(x, pair) @ params["own_diagonal"][rank - 2]
+            vector = along[number, pair]
+            shape = [-1 if axis == pair[0] else 1 for axis in range(own.rank - 1)]
+            diagonal = diagonal + vector.reshape(len(vector), *shape, self.output_channels)
+            result = result + jax.vmap(
+                lambda d, pair=pair, own=own: write_diagonal(
+                    d, diagonal_blocks(own.rank, pair), own.shape
+                )
+            )(diagonal)
         return result
 
-    def _vectors(
-        self,
-        params: Mapping[str, jax.Array],
-        name: str,
-        target: int,
-        tables: _Tables,
-        own: Stack,
-        axis: int,
-    ) -> Any:
-        """What the means along an axis's spaces give: ``[tensors, size, output channels]``."""
-        sizes = (own.shape[axis],)
-        return tables.product(sizes, own.spaces[axis], params[name][target], (name, target))
+    def _constants(self, params: Mapping[str, jax.Array], means: TensorMeans) -> list[jax.Array]:
+        """What all entries of a tensor get, by stack: ``[tensors, output channels]``."""
+        overall = params["overall"][:, np.array(means.sources)]
+        constant = jnp.einsum("kc,rkco->ro", means.overall, overall)
+        if self.bias != "none":
+            constant = constant + params["bias"]
+        own_mean = jnp.einsum("tc,rco->rto", means.tensors, params["own_mean"])
+        results, start = [], 0
+        for own in self.stacks:
+            rank, stop = rank_class(own.rank), start + len(own.tensors)
+            result = constant[rank]
+            if own.rank:
+                result = result + own_mean[rank - 1, start:stop]
+            results.append(jnp.broadcast_to(result, (len(own.tensors), self.output_channels)))
+            start = stop
+        return results
+
+    def _along_axes(
+        self, params: Mapping[str, jax.Array], vectors: Mapping[Part, jax.Array]
+    ) -> dict[Part, jax.Array]:
+        """What is the same for all entries with an index: ``[tensors, size, output channels]``.
+
+        For an axis of a stack from the means along its space, its own and its positions; for a
+        pair of axes in one space, on their diagonal, from the means along the space.
+        """
+        if not vectors:
+            return {}
+        groups, sources = space_groups(self.stacks)
+        means = [space_means(group, vectors) for group in groups]
+        rows = jnp.concatenate([x.reshape(-1, x.shape[-1]) for x in means])
+        products = {"space": rows @ _joined(params["space"], sources)}
+        if any(own.pairs for own in self.stacks):
+            products["on_diagonal"] = rows @ _joined(params["on_diagonal"], sources)
+        found = self._own_along_axes(params, vectors)
+        start = 0
+        for group, x in zip(groups, means, strict=True):
+            stop = start + len(group.places) * group.size
+            for part in group.parts:
+                own, axes = self.stacks[part[0]], part[1]
+                name = "space" if len(axes) == 1 else "on_diagonal"
+                target = rank_class(own.rank) - len(axes)
+                columns = slice(target * self.output_channels, (target + 1) * self.output_channels)
+                table = products[name][start:stop, columns].reshape(*x.shape[:2], -1)
+                vector = rows_at(table, [group.places[s] for s in own.spaces[axes[0]]])
+                found[part] = found[part] + vector if part in found else vector
+            start = stop
+        return found
+
+    def _own_along_axes(
+        self, params: Mapping[str, jax.Array], vectors: Mapping[Part, jax.Array]
+    ) -> dict[Part, jax.Array]:
+        """The share of a tensor's own means and of positions."""
+        found: dict[Part, jax.Array] = {}
+        for target in range(RANKS - 2):
+            parts = [
+                part
+                for part in vectors
+                if len(part[1]) == 1 and rank_class(self.stacks[part[0]].rank) == target + 2
+            ]
+            if parts:
+                rows = [vectors[part].reshape(-1, vectors[part].shape[-1]) for part in parts]
+                product = jnp.concatenate(rows) @ params["own_axis"][target]
+                starts = np.cumsum([len(own) for own in rows])[:-1]
+                for part, own in zip(parts, jnp.split(product, starts), strict=True):
+                    found[part] = own.reshape(*vectors[part].shape[:2], -1)
+        if self.fixed_axes == "positional":
+            for number, axes in vectors:
+                if len(axes) == 1:
+                    own = self.stacks[number]
+                    coefficients = params["positions"][rank_class(own.rank) - 1]
+                    positions = self._positions(coefficients, own, axes[0])
+                    found[number, axes] = found.get((number, axes), 0) + positions
+        return found
 
     def _positions(self, coefficients: jax.Array, own: Stack, axis: int) -> jax.Array:
         """What positions add where a tensor's axis is fixed: ``[tensors, size, channels]``."""
@@ -223,20 +285,28 @@ class TiedLinear:
         encoding = position_encoding(own.shape[axis]) * is_fixed[:, None, None]
         return jnp.asarray(encoding, coefficients.dtype) @ coefficients
 
-    def _repeated(
-        self,
-        params: Mapping[str, jax.Array],
-        own: Stack,
-        pair: tuple[int, int],
-        x: jax.Array,
-        tables: _Tables,
-    ) -> jax.Array:
-        """The terms of two axes in one space: the transpose, and what is on the diagonal."""
-        target = rank_class(own.rank) - 2
-        vectors = self._vectors(params, "on_diagonal", target, tables, own, pair[0])
-        on_diagonal = x @ params["own_diagonal"][target] + _spread(vectors, own, pair[:1])
-        swapped = jnp.swapaxes(x, 1 + pair[0], 1 + pair[1]) @ params["swap"][target]
-        return swapped + jnp.where(_diagonal_mask(own, pair), on_diagonal, 0)
+    def _with_pairs(
+        self, params: Mapping[str, jax.Array], arrays: Sequence[jax.Array], results: list[jax.Array]
+    ) -> list[jax.Array]:
+        """Adds what the means over two spaces give."""
+        tables = pair_tables(self.stacks, arrays)
+        products: dict[Any, jax.Array] = {}
+        for part in pair_parts(self.stacks):
+            own, table = self.stacks[part.stack], tables[part.sizes]
+            target = rank_class(own.rank) - 2
+            if (part.sizes, target) not in products:
+                products[part.sizes, target] = sum(
+                    mean @ params["pair"][target, source] for source, mean in table.means.items()
+                )
+            product = products[part.sizes, target]
+            if not all(part.spaces):
+                product = jnp.concatenate([product, jnp.zeros_like(product[:1])])
+            nowhere = len(table.places)
+            matrices = rows_at(product, [table.places.get(pair, nowhere) for pair in part.spaces])
+            if part.is_turned:
+                matrices = jnp.swapaxes(matrices, 1, 2)
+            results[part.stack] = results[part.stack] + _spread(matrices, own, part.axes)
+        return results
 
 
 # How many coefficient matrices there are of every kind: targets, then sources.
@@ -253,188 +323,14 @@ _KINDS: dict[str, tuple[int, ...]] = {
 }
 
 
-def _means_along(own: Stack, x: jax.Array) -> list[jax.Array]:
-    """For every axis the mean over all others: ``[tensors, size, channels]``.
-
-    Each is taken from the smallest mean that still has the axis.
-    """
-    known = {tuple(range(own.rank)): x}
-    results = []
-    for axis in range(own.rank):
-        kept = min((axes for axes in known if axis in axes), key=lambda axes: known[axes].size)
-        for dropped in sorted(set(kept) - {axis}, reverse=True):
-            array = jnp.mean(known[kept], axis=1 + kept.index(dropped))
-            kept = tuple(other for other in kept if other != dropped)
-            known[kept] = array
-        results.append(known[kept])
-    return results
-
-
-def _diagonals(own: Stack, x: jax.Array) -> list[jax.Array]:
-    """For every pair of axes in one space the diagonal, mean over the others."""
-    found = []
-    for first, second in own.pairs:
-        diagonal = jnp.diagonal(x, axis1=1 + first, axis2=1 + second)  # the diagonal comes last
-        diagonal = jnp.moveaxis(diagonal, -1, 1)
-        found.append(jnp.mean(diagonal, axis=tuple(range(2, diagonal.ndim - 1))))
-    return found
+def _joined(coefficients: jax.Array, sources: Sequence[int]) -> jax.Array:
+    """``[targets, sources, C, O] -> [sources * C, targets * O]``, of the sources that there are."""
+    chosen = coefficients[:, np.array(sources)]
+    targets, count, inputs, outputs = chosen.shape
+    return jnp.transpose(chosen, (1, 2, 0, 3)).reshape(count * inputs, targets * outputs)
 
 
 def _spread(array: jax.Array, own: Stack, axes: Sequence[int]) -> jax.Array:
     """``[tensors, *sizes of some axes, channels]`` with axes of size 1 for the others."""
     shape = [own.shape[axis] if axis in axes else 1 for axis in range(own.rank)]
     return array.reshape(array.shape[0], *shape, array.shape[-1])
-
-
-def _diagonal_mask(own: Stack, pair: tuple[int, int]) -> np.ndarray:
-    eye = np.eye(own.shape[pair[0]], dtype=bool)
-    shape = [own.shape[axis] if axis in pair else 1 for axis in range(own.rank)]
-    return eye.reshape(1, *shape, 1)
-
-
-def _axis_pairs(own: Stack) -> list[tuple[int, int]]:
-    return [(first, second) for second in range(own.rank) for first in range(second)]
-
-
-def _overall_means(
-    stacks: Sequence[Stack],
-    means: Sequence[Sequence[jax.Array]],
-    diagonals: Sequence[Sequence[jax.Array]],
-    arrays: Sequence[jax.Array],
-) -> dict[int, jax.Array]:
-    """For every source that there is, the mean over its tensors: ``[1, channels]``."""
-    found: dict[int, list[jax.Array]] = {}
-    for own, own_means, own_diagonals, x in zip(stacks, means, diagonals, arrays, strict=True):
-        mean = jnp.mean(own_means[0], axis=1) if own.rank else x
-        found.setdefault(rank_class(own.rank), []).append(mean)
-        found.setdefault(1 + DIAGONAL, []).extend(jnp.mean(d, axis=1) for d in own_diagonals)
-    return {
-        source: jnp.mean(jnp.concatenate(values), axis=0, keepdims=True)
-        for source, values in found.items()
-        if values
-    }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """Arrays ``[tensors, *sizes, channels]`` that are averaged over tensors of equal key."""
-
-    source: int
-    keys: tuple[Any, ...]
-    array: jax.Array
-
-
-class _Tables:
-    """Means over all tensors that have a key, by source; keys of equal sizes lie on each other.
-
-    Args:
-      parts: what is averaged; a key of None is left out.
-      shared: whether only keys that occur more than once count; the others give zero.
-    """
-
-    def __init__(self, parts: Sequence[_Part], shared: bool = False):
-        occurrences = Counter(key for part in parts for key in part.keys)
-        counts = Counter((part.source, key) for part in parts for key in part.keys)
-        least = 2 if shared else 1
-        self._places: dict[tuple[int, ...], dict[Any, int]] = {}
-        self._means: dict[tuple[int, ...], dict[int, jax.Array]] = {}
-        self._products: dict[Any, jax.Array] = {}
-        for part in parts:
-            places = self._places.setdefault(part.array.shape[1:-1], {})
-            for key in part.keys:
-                if key is not None and occurrences[key] >= least:
-                    places.setdefault(key, len(places))
-        for part in parts:
-            sizes = part.array.shape[1:-1]
-            places = self._places[sizes]
-            weights = np.zeros((len(places), len(part.keys)))
-            for tensor, key in enumerate(part.keys):
-                if key in places:
-                    weights[places[key], tensor] = 1 / counts[part.source, key]
-            if weights.any():
-                means = self._means.setdefault(sizes, {})
-                mean = _weighted(weights, part.array)
-                means[part.source] = means[part.source] + mean if part.source in means else mean
-
-    def product(
-        self, sizes: tuple[int, ...], keys: Sequence[Any], coefficients: jax.Array, name: Any
-    ) -> jax.Array | None:
-        """The sum over sources of mean times coefficients, for the tensors of these keys.
-
-        Args:
-          sizes: of the keys' axes.
-          keys: one for each tensor.
-          coefficients: ``[sources, input channels, output channels]``.
-          name: of the coefficients; products are computed once for each name.
-
-        Returns:
-          ``[tensors, *sizes, output channels]``, or None where no key is in the table.
-        """
-        places = self._places.get(sizes, {})
-        if not any(key in places for key in keys):
-            return None
-        if (sizes, name) not in self._products:
-            self._products[sizes, name] = sum(
-                mean @ coefficients[source] for source, mean in self._means[sizes].items()
-            )
-        table = self._products[sizes, name]
-        if all(key in places for key in keys):
-            return _take(table, [places[key] for key in keys])
-        zero = len(table)
-        table = jnp.concatenate([table, jnp.zeros_like(table[:1])])
-        return _take(table, [places.get(key, zero) for key in keys])
-
-
-def _space_tables(
-    stacks: Sequence[Stack],
-    means: Sequence[Sequence[jax.Array]],
-    diagonals: Sequence[Sequence[jax.Array]],
-) -> _Tables:
-    """Means along every space, of all axes and diagonals that lie in it."""
-    parts = [
-        _Part(rank_class(own.rank) - 1, own.spaces[axis], mean)
-        for own, own_means in zip(stacks, means, strict=True)
-        for axis, mean in enumerate(own_means)
-    ]
-    parts += [
-        _Part(DIAGONAL, own.spaces[pair[0]], diagonal)
-        for own, own_diagonals in zip(stacks, diagonals, strict=True)
-        for pair, diagonal in zip(own.pairs, own_diagonals, strict=True)
-    ]
-    return _Tables(parts)
-
-
-def _pair_tables(stacks: Sequence[Stack], arrays: Sequence[jax.Array]) -> _Tables:
-    """Means of all tensors that have the same two spaces, where there is more than one.
-
-    A tensor that has them the other way round is transposed.
-    """
-    parts = []
-    for own, x in zip(stacks, arrays, strict=True):
-        for first, second in _axis_pairs(own):
-            others = tuple(1 + a for a in range(own.rank) if a not in (first, second))
-            matrix = jnp.mean(x, axis=others) if others else x
-            parts.append(_Part(rank_class(own.rank) - 2, _pair_keys(own, first, second), matrix))
-    there = {key for part in parts for key in part.keys}
-    for part in tuple(parts):
-        turned = [(b, a) if a != b and (b, a) in there else None for a, b in part.keys]
-        if any(turned):
-            parts.append(_Part(part.source, tuple(turned), jnp.swapaxes(part.array, 1, 2)))
-    return _Tables(parts, shared=True)
-
-
-def _pair_keys(own: Stack, first: int, second: int) -> tuple[tuple[str, str], ...]:
-    return tuple(zip(own.spaces[first], own.spaces[second], strict=True))
-
-
-def _weighted(weights: np.ndarray, array: jax.Array) -> jax.Array:
-    """``[targets, tensors] x [tensors, ...] -> [targets, ...]``."""
-    if weights.shape[0] == weights.shape[1] and np.array_equal(weights, np.eye(len(weights))):
-        return array
-    return jnp.einsum("st,t...->s...", jnp.asarray(weights, array.dtype), array)
-
-
-def _take(table: jax.Array, places: Sequence[int]) -> jax.Array:
-    if list(places) == list(range(len(table))):
-        return table
-    return jnp.take(table, np.array(places), axis=0)

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from unf_lopt.layers._linear import EquivariantLinear, coefficients_name
-from unf_lopt.layers._plan import Term
-from unf_lopt.layers._tied import DIAGONAL, TiedLinear, rank_class
+from unf_lopt.layers._linear import EquivariantLinear
+from unf_lopt.layers._plan import Term, coefficients_name
+from unf_lopt.layers._tied import TiedLinear
+from unf_lopt.layers._tied_means import DIAGONAL, rank_class
 from unf_lopt.symmetry import PermutationSpec
 
 # A map that takes part in a tied term: the parameter and the index of its matrix, and a weight.

@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from unf_lopt.layers._fixed import plain_spec, position_encoding
-from unf_lopt.layers._linear import EquivariantLinear, coefficients_name
+from unf_lopt.layers._linear import EquivariantLinear
 from unf_lopt.layers._partitions import valid_partitions
-from unf_lopt.layers._plan import Term, terms
+from unf_lopt.layers._plan import Term, coefficients_name, terms
 from unf_lopt.symmetry import PermutationSpec
 
 Array = Any

@@ -1,0 +1,310 @@
+"""What a tied layer pools: means along axes and spaces, of tensors, and over pairs of spaces.
+
+Everything that depends on the weight space alone (which mean goes where, with which weight) is
+decided once in plain Python; arrays of equal size are averaged together, so that the number of
+operations does not depend on depth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from unf_lopt.layers._diagonals import read_diagonal
+from unf_lopt.layers._stacks import Stack
+
+# Tensors of more axes than this are one class.
+HIGHEST_RANK = 3
+RANKS = HIGHEST_RANK + 1
+# What a vector along a space is made from: tensors of rank 1, 2, more, and diagonals.
+SOURCES = HIGHEST_RANK + 1
+DIAGONAL = HIGHEST_RANK
+
+Axes = tuple[int, ...]  # one axis, or a pair of axes in one space for their diagonal
+Part = tuple[int, Axes]  # a stack's number, and axes of it
+Pair = tuple[str, str]
+
+
+def rank_class(rank: int) -> int:
+    """Scalars, vectors, matrices, and all of higher rank."""
+    return min(rank, HIGHEST_RANK)
+
+
+# ------------------------------------------------------------------------------ along one axis
+def vectors_of(stacks: Sequence[Stack], arrays: Sequence[jax.Array]) -> dict[Part, jax.Array]:
+    """For every axis, and every diagonal, the mean over all other axes: ``[tensors, size, C]``."""
+    vectors = {}
+    for number, (own, x) in enumerate(zip(stacks, arrays, strict=True)):
+        for axis, mean in enumerate(_means_along(own.rank, x)):
+            vectors[number, (axis,)] = mean
+        for pair in own.pairs:
+            diagonal = stack_diagonal(x, pair)
+            others = tuple(1 + axis for axis in range(own.rank - 1) if axis != pair[0])
+            vectors[number, pair] = jnp.mean(diagonal, axis=others) if others else diagonal
+    return vectors
+
+
+def _means_along(rank: int, x: jax.Array) -> list[jax.Array]:
+    """Each mean is taken from the smallest one that still has the axis."""
+    known = {tuple(range(rank)): x}
+    results = []
+    for axis in range(rank):
+        kept = min((axes for axes in known if axis in axes), key=lambda axes: known[axes].size)
+        for dropped in sorted(set(kept) - {axis}, reverse=True):
+            array = jnp.mean(known[kept], axis=1 + kept.index(dropped))
+            kept = tuple(other for other in kept if other != dropped)
+            known[kept] = array
+        results.append(known[kept])
+    return results
+
+
+def diagonal_blocks(rank: int, pair: tuple[int, int]) -> tuple[Axes, ...]:
+    """The partition of a tensor's axes that joins two, which takes the place of the first."""
+    return tuple(sorted([pair, *((axis,) for axis in range(rank) if axis not in pair)]))
+
+
+def stack_diagonal(x: jax.Array, pair: tuple[int, int]) -> jax.Array:
+    """``[tensors, *shape, C] -> [tensors, *shape without the pair's second axis, C]``."""
+    return jax.vmap(lambda own: read_diagonal(own, diagonal_blocks(x.ndim - 2, pair)))(x)
+
+
+# ------------------------------------------------------------------------------ along one space
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpaceGroup:
+    """All spaces of one size.
+
+    Attributes:
+      size: of each space.
+      parts: the vectors along them, tensors end to end.
+      places: where each space stands in the table of means.
+      weights: ``[spaces * sources, tensors]``: of every vector in every mean.
+    """
+
+    size: int
+    parts: tuple[Part, ...]
+    places: dict[str, int]
+    weights: np.ndarray
+
+
+@functools.lru_cache(maxsize=256)
+def space_groups(stacks: tuple[Stack, ...]) -> tuple[tuple[SpaceGroup, ...], tuple[int, ...]]:
+    """The groups of a weight space, and the sources that there are, in order."""
+    parts: dict[int, list[Part]] = {}
+    for number, own in enumerate(stacks):
+        for axes in (*((axis,) for axis in range(own.rank)), *own.pairs):
+            parts.setdefault(own.shape[axes[0]], []).append((number, axes))
+    found = {source_of(stacks, part) for own in parts.values() for part in own}
+    sources = tuple(sorted(found))
+    groups = tuple(_space_group(stacks, size, own, sources) for size, own in parts.items())
+    return groups, sources
+
+
+def source_of(stacks: Sequence[Stack], part: Part) -> int:
+    """What kind of vector a part gives."""
+    number, axes = part
+    return DIAGONAL if len(axes) == 2 else rank_class(stacks[number].rank) - 1
+
+
+def _space_group(
+    stacks: Sequence[Stack], size: int, parts: Sequence[Part], sources: Sequence[int]
+) -> SpaceGroup:
+    keys = [
+        (sources.index(source_of(stacks, part)), space)
+        for part in parts
+        for space in stacks[part[0]].spaces[part[1][0]]
+    ]
+    counts = Counter(keys)
+    places = {space: place for place, space in enumerate(dict.fromkeys(s for _, s in keys))}
+    weights = np.zeros((len(places), len(sources), len(keys)))
+    for column, (source, space) in enumerate(keys):
+        weights[places[space], source, column] = 1 / counts[source, space]
+    return SpaceGroup(size, tuple(parts), places, weights.reshape(-1, len(keys)))
+
+
+def space_means(group: SpaceGroup, vectors: Mapping[Part, jax.Array]) -> jax.Array:
+    """For every space the mean of the vectors of each source: ``[spaces, size, sources * C]``."""
+    array = jnp.concatenate([vectors[part] for part in group.parts])
+    means = jnp.asarray(group.weights, array.dtype) @ array.reshape(len(array), -1)
+    spaces, channels = len(group.places), array.shape[-1]
+    means = means.reshape(spaces, -1, group.size, channels)
+    return jnp.swapaxes(means, 1, 2).reshape(spaces, group.size, -1)
+
+
+# ----------------------------------------------------------------------------- of whole tensors
+@dataclasses.dataclass(frozen=True)
+class TensorMeans:
+    """Means over all axes.
+
+    Attributes:
+      tensors: of every tensor, stack after stack: ``[tensors, C]``.
+      overall: of every source that there is, over all its tensors: ``[sources, C]``.
+      sources: which these are.
+    """
+
+    tensors: jax.Array
+    overall: jax.Array
+    sources: tuple[int, ...]
+
+
+def tensor_means(
+    stacks: Sequence[Stack], arrays: Sequence[jax.Array], vectors: Mapping[Part, jax.Array]
+) -> TensorMeans:
+    """The mean of every tensor, and of all tensors of a rank and all diagonals together."""
+    rows, sources = [], []
+    for number, (own, x) in enumerate(zip(stacks, arrays, strict=True)):
+        rows.append(jnp.mean(vectors[number, (0,)], axis=1) if own.rank else x)
+        sources += [rank_class(own.rank)] * len(own.tensors)
+    count = len(sources)
+    for number, own in enumerate(stacks):
+        for pair in own.pairs:
+            rows.append(jnp.mean(vectors[number, pair], axis=1))
+            sources += [1 + DIAGONAL] * len(own.tensors)
+    present = tuple(sorted(set(sources)))
+    weights = np.array(present)[:, None] == np.array(sources)
+    means = jnp.concatenate(rows)
+    averages = jnp.asarray(weights / weights.sum(1, keepdims=True), means.dtype)
+    return TensorMeans(means[:count], averages @ means, present)
+
+
+# ---------------------------------------------------------------------------- over two spaces
+@dataclasses.dataclass(frozen=True)
+class PairPart:
+    """Two axes of a stack, in the order in which means over their spaces are kept.
+
+    Attributes:
+      stack: its number.
+      axes: the axes; the first may come after the second.
+      sizes: of them.
+      spaces: the two spaces of every tensor; None where no other tensor has them.
+    """
+
+    stack: int
+    axes: tuple[int, int]
+    sizes: tuple[int, int]
+    spaces: tuple[Pair | None, ...]
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the tensor has them the other way round."""
+        return self.axes[0] > self.axes[1]
+
+
+@functools.lru_cache(maxsize=256)
+def pair_parts(stacks: tuple[Stack, ...]) -> tuple[PairPart, ...]:
+    """Every two axes whose spaces another tensor, or the same one, has as well."""
+    found = [
+        PairPart(number, axes, (own.shape[axes[0]], own.shape[axes[1]]), spaces)
+        for number, own in enumerate(stacks)
+        for axes in _axis_pairs(own)
+        for spaces in [tuple(zip(own.spaces[axes[0]], own.spaces[axes[1]], strict=True))]
+    ]
+    order: dict[frozenset[str], Pair] = {}
+    for pair in (pair for part in found for pair in part.spaces):
+        order.setdefault(frozenset(pair), pair)
+    parts = [half for part in found for half in _split_by_order(part, order)]
+    occurrences = Counter(pair for part in parts for pair in part.spaces)
+    shared = [
+        dataclasses.replace(
+            part, spaces=tuple(pair if occurrences[pair] > 1 else None for pair in part.spaces)
+        )
+        for part in parts
+    ]
+    return tuple(part for part in shared if any(part.spaces))
+
+
+def _axis_pairs(own: Stack) -> list[tuple[int, int]]:
+    return [(first, second) for second in range(own.rank) for first in range(second)]
+
+
+def _split_by_order(part: PairPart, order: Mapping[frozenset[str], Pair]) -> Iterator[PairPart]:
+    """The tensors that have the spaces in the order that is kept, and those that have not."""
+    straight = tuple(p if order[frozenset(p)] == p else None for p in part.spaces)
+    turned = tuple(p[::-1] if order[frozenset(p)] != p else None for p in part.spaces)
+    if any(straight):
+        yield dataclasses.replace(part, spaces=straight)
+    if any(turned):
+        yield PairPart(part.stack, part.axes[::-1], part.sizes[::-1], turned)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTable:
+    """Means of all tensors that have the same two spaces, of equal sizes.
+
+    Attributes:
+      places: where each two spaces stand.
+      means: ``{rank class less 2: [pairs of spaces, *sizes, C]}``.
+    """
+
+    places: dict[Pair, int]
+    means: dict[int, jax.Array]
+
+
+def pair_tables(
+    stacks: tuple[Stack, ...], arrays: Sequence[jax.Array]
+) -> dict[tuple[int, int], PairTable]:
+    """The means over two spaces, by the sizes of these.
+
+    A tensor that has them the other way round is transposed.
+    """
+    parts = pair_parts(stacks)
+    counts = Counter((_pair_source(stacks, part), pair) for part in parts for pair in part.spaces)
+    tables: dict[tuple[int, int], PairTable] = {}
+    for part in parts:
+        places = tables.setdefault(part.sizes, PairTable({}, {})).places
+        for pair in filter(None, part.spaces):
+            places.setdefault(pair, len(places))
+    for part in parts:
+        table, source = tables[part.sizes], _pair_source(stacks, part)
+        weights = np.zeros((len(table.places), len(part.spaces)))
+        for tensor, pair in enumerate(part.spaces):
+            if pair is not None:
+                weights[table.places[pair], tensor] = 1 / counts[source, pair]
+        mean = _weighted(weights, _matrices(arrays[part.stack], part.axes))
+        table.means[source] = table.means[source] + mean if source in table.means else mean
+    return tables
+
+
+def _pair_source(stacks: Sequence[Stack], part: PairPart) -> int:
+    return rank_class(stacks[part.stack].rank) - 2
+
+
+def _matrices(x: jax.Array, axes: tuple[int, int]) -> jax.Array:
+    """The mean over all axes but two, in this order: ``[tensors, size, other size, C]``."""
+    others = tuple(1 + axis for axis in range(x.ndim - 2) if axis not in axes)
+    matrices = jnp.mean(x, axis=others) if others else x
+    return jnp.swapaxes(matrices, 1, 2) if axes[0] > axes[1] else matrices
+
+
+# ------------------------------------------------------------------------------ rows of arrays
+def _weighted(weights: np.ndarray, array: jax.Array) -> jax.Array:
+    """``[targets, tensors] x [tensors, ...] -> [targets, ...]``, a sum of few rows where it is."""
+    most = int(np.max(np.count_nonzero(weights, axis=1)))
+    if most > 4:
+        return jnp.einsum("st,t...->s...", jnp.asarray(weights, array.dtype), array)
+    order = np.argsort(weights == 0, axis=1, kind="stable")[:, :most]
+    factors = np.take_along_axis(weights, order, axis=1)
+    total = 0
+    for column in range(most):
+        factor = factors[:, column].reshape(-1, *[1] * (array.ndim - 1))
+        factor = factor.flat[0] if (factor == factor.flat[0]).all() else jnp.asarray(factor)
+        total = total + jnp.asarray(factor, array.dtype) * rows_at(array, order[:, column])
+    return total
+
+
+def rows_at(array: jax.Array, places: Sequence[int]) -> jax.Array:
+    """``array[places]``, without a gather where the places are regular."""
+    steps = {int(step) for step in np.diff(places)}
+    first = int(places[0])
+    if steps <= {0}:
+        return jnp.broadcast_to(array[first : first + 1], (len(places), *array.shape[1:]))
+    if len(steps) == 1 and min(steps) > 0:
+        (step,) = steps
+        return lax.slice_in_dim(array, first, int(places[-1]) + 1, step)
+    return jnp.take(array, np.array(places), axis=0)
