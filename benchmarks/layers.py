@@ -4,19 +4,24 @@ For every weight space (specs as inferred, except for the MLPs') the networks of
 19-32-32-32-32-1: pointwise, one product a layer over all entries; the full layer; tied
 coefficients, with and without cross terms; the definition with one einsum a basis map; and the
 paper's arrangement, three pointwise layers and one UNF layer, against four pointwise ones. Where
-GitHub main of the ecosystem is importable the authors' layer joins. Calls are interleaved and
-figures are medians; seconds to trace and to compile, temporary memory and coefficients beside.
+GitHub main of the ecosystem is on PYTHONPATH the authors' layer joins. Calls are interleaved and
+figures are medians; "kernels" is what XLA's profiler counts within a call, on a GPU the time of
+its kernels, on a CPU that of all threads. Seconds to trace and to compile, temporary memory and
+coefficients beside.
 
     python benchmarks/layers.py --output=runs/layers.json
-    python benchmarks/layers.py --cases "Transformer, 2 layers" --contestants tied full
+    python benchmarks/layers.py --cases "Transformer, 2 layers" --networks tied full
+    python benchmarks/layers.py --markdown runs/layers.json
 """
 
 import argparse
 import functools
+import itertools
 import json
 import pathlib
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import haiku as hk
@@ -27,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from weight_spaces import CASES
 
-from unf_lopt import UNF, PermutationSpec, PointwiseMLP, SpecError, UNFLinear
+from unf_lopt import UNF, PermutationSpec, PointwiseMLP, SpecError, UNFLinear, ecosystem
 from unf_lopt.layers import EquivariantLinear, reference
 from unf_lopt.symmetry import random_features
 
@@ -65,6 +70,29 @@ def einsums(spec: PermutationSpec) -> hk.Transformed:
     return hk.Transformed(init, apply)
 
 
+def authors(spec: PermutationSpec) -> hk.Transformed:
+    """The authors' own layer, on the blocks of the spec's view."""
+    theirs = ecosystem.load("research.univ_nfn.nfn.universal_layers")
+    plain = spec.view.spec
+    numbers = {space: number for number, space in enumerate(plain.spaces, start=1)}
+    permutations = [[numbers[space] for space in axes] for axes in plain.axes]
+    layers = [
+        part
+        for inputs, outputs in itertools.pairwise((INPUT_CHANNELS, *CHANNELS))
+        for part in (theirs.NFLinear(outputs, inputs), theirs.nf_relu)
+    ]
+    network = theirs.UniversalSequential(layers[:-1])
+
+    def init(key: jax.Array, features: Any) -> Any:
+        return network.init(key, spec.view.flatten(features)[0], permutations)
+
+    def apply(params: Any, features: Any) -> Any:
+        blocks, unflatten = spec.view.flatten(features)
+        return unflatten(network.apply(params, blocks, permutations))
+
+    return hk.Transformed(init, apply)
+
+
 def arrangement(spec: PermutationSpec, last: str) -> hk.Transformed:
     """Three pointwise layers, and a last one that is an UNF layer or pointwise too."""
 
@@ -77,12 +105,14 @@ def arrangement(spec: PermutationSpec, last: str) -> hk.Transformed:
     return hk.without_apply_rng(hk.transform(network))
 
 
+AUTHORS = "the authors' layer"
 CONTESTANTS: dict[str, Callable[[PermutationSpec], hk.Transformed]] = {
     "pointwise": pointwise,
     "full": functional,
     "tied": functools.partial(functional, coefficients="tied"),
     "tied, cross terms": functools.partial(functional, coefficients="tied", cross_terms=True),
     "einsum per term": einsums,
+    AUTHORS: authors,
     "4 pointwise": functools.partial(arrangement, last="pointwise"),
     "3 pointwise, UNF[1] full": functools.partial(arrangement, last="per_pair"),
     "3 pointwise, UNF[1] tied": functools.partial(arrangement, last="tied"),
@@ -118,6 +148,23 @@ class Contestant:
         jax.block_until_ready(self._compiled(self._params, self._features))
         self.seconds.append(time.perf_counter() - started)
 
+    def kernel_seconds(self, calls: int = 10) -> float:
+        """Seconds a call that the operations of the compiled program take, by XLA's profiler."""
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
+                for _ in range(calls):
+                    jax.block_until_ready(self._compiled(self._params, self._features))
+            (file,) = pathlib.Path(folder).rglob("*.xplane.pb")
+            profile = jax.profiler.ProfileData.from_file(str(file))
+        nanoseconds = sum(
+            event.duration_ns
+            for plane in profile.planes
+            for line in plane.lines
+            for event in line.events
+            if any(name == "hlo_op" for name, _ in event.stats)
+        )
+        return nanoseconds / calls / 1e9
+
 
 def measure(spec: PermutationSpec, names: Sequence[str], seconds: float) -> dict[str, Any]:
     """Figures of some networks on one weight space."""
@@ -144,58 +191,71 @@ def measure(spec: PermutationSpec, names: Sequence[str], seconds: float) -> dict
         results[name] = contestant.figures | {
             "median_seconds": float(np.median(contestant.seconds)),
             "ratio": float(np.median(ratios)),
+            "kernel_seconds": contestant.kernel_seconds(),
             "memory_ratio": contestant.figures["temporary_bytes"] / max(temporary, 1),
         }
     return results
 
 
-def show(results: dict[str, dict[str, Any]]) -> Table:
-    """The figures as a table."""
-    columns = (
-        "weight space",
-        "network",
-        "ratio",
-        "run",
-        "trace",
-        "compile",
-        "memory",
-        "coefficients",
-    )
-    table = Table(*columns)
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "ratio": lambda figures: f"{figures['ratio']:.2f}",
+    "run": lambda figures: f"{figures['median_seconds'] * 1e3:.1f} ms",
+    "kernels": lambda figures: f"{figures['kernel_seconds'] * 1e3:.1f} ms",
+    "trace": lambda figures: f"{figures['trace_seconds']:.1f} s",
+    "compile": lambda figures: f"{figures['compile_seconds']:.1f} s",
+    "memory": lambda figures: f"{figures['memory_ratio']:.2f}",
+    "coefficients": lambda figures: f"{figures['coefficients']:,}",
+}
+
+
+def rows(results: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
+    """Weight space, network and every column."""
     for case, networks in results.items():
         for name, figures in networks.items():
-            if "refused" in figures:
-                table.add_row(case, name, "refused: too many basis maps")
-                continue
-            table.add_row(
-                case,
-                name,
-                f"{figures['ratio']:.2f}",
-                f"{figures['median_seconds'] * 1e3:.1f} ms",
-                f"{figures['trace_seconds']:.2f} s",
-                f"{figures['compile_seconds']:.2f} s",
-                f"{figures['memory_ratio']:.2f}",
-                f"{figures['coefficients']:,}",
-            )
-    return table
+            refused = "refused" in figures
+            columns = ["refused"] if refused else [show(figures) for show in COLUMNS.values()]
+            yield [case, name, *columns]
+
+
+def table(results: dict[str, dict[str, Any]]) -> Table:
+    """The figures as a table."""
+    shown = Table("weight space", "network", *COLUMNS)
+    for row in rows(results):
+        shown.add_row(*row)
+    return shown
+
+
+def markdown(results: dict[str, dict[str, Any]]) -> str:
+    """The same for the documentation."""
+    header = ["weight space", "network", *COLUMNS]
+    lines = [header, ["---"] * len(header), *rows(results)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def available() -> list[str]:
+    """The networks that this installation has."""
+    has_authors = ecosystem.version() == "main"
+    return [name for name in CONTESTANTS if has_authors or name != AUTHORS]
 
 
 def main() -> None:
     """Runs the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
-    parser.add_argument(
-        "--contestants", nargs="*", default=list(CONTESTANTS), choices=list(CONTESTANTS)
-    )
+    parser.add_argument("--networks", nargs="*", default=available(), choices=available())
     parser.add_argument("--seconds", type=float, default=20, help="of calls for each weight space")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/layers.json"))
+    parser.add_argument("--markdown", type=pathlib.Path, help="only print this file as a table")
     args = parser.parse_args()
+    if args.markdown:
+        print(markdown(json.loads(args.markdown.read_text())["results"]))
+        return
     results: dict[str, Any] = {}
     for case in args.cases:
         spec, left_out = CASES[case]()
-        names = [name for name in args.contestants if name not in left_out]
+        names = [name for name in args.networks if name not in left_out]
         results[case] = measure(spec, names, args.seconds)
-        Console(width=140).print(show({case: results[case]}))
+        Console(width=140).print(table({case: results[case]}))
         args.output.parent.mkdir(parents=True, exist_ok=True)
         record = {"device": str(jax.devices()[0]), "jax": jax.__version__, "results": results}
         args.output.write_text(json.dumps(record, indent=2))

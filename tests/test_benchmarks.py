@@ -5,18 +5,36 @@ import pathlib
 import subprocess
 import sys
 
-SCRIPT = pathlib.Path(__file__).parents[1] / "benchmarks" / "outer_step.py"
+BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
+
+
+def run(script, *arguments):
+    command = [sys.executable, BENCHMARKS / script, *arguments]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
 
 
 def test_outer_step_writes_its_figures(tmp_path):
     output = tmp_path / "figures.json"
     sizes = ["--outer_steps=2", "--num_tasks=2", "--trunc_length=2", "--horizon=4"]
-    command = [sys.executable, SCRIPT, *sizes, "--only", "learned_sgdm", f"--output={output}"]
-    outcome = subprocess.run(command, capture_output=True, text=True)
-    assert outcome.returncode == 0, outcome.stderr
+    run("outer_step.py", *sizes, "--only", "learned_sgdm", f"--output={output}")
     results = json.loads(output.read_text())["results"]
     assert {name: figures["parameters"] for name, figures in results.items()} == {
         "learned_sgdm": 2,
         "deep_sets": 2788,
     }
     assert all(len(figures["meta_losses"]) == 2 for figures in results.values())
+
+
+def test_layers_write_their_figures(tmp_path):
+    output = tmp_path / "figures.json"
+    networks = ["tied", "3 pointwise, UNF[1] full"]
+    choice = ["--cases", "MLP 784-32-10", "--networks", *networks, "--seconds=0.1"]
+    run("layers.py", *choice, f"--output={output}")
+    figures = json.loads(output.read_text())["results"]["MLP 784-32-10"]
+    assert set(figures) == {*networks, "pointwise", "4 pointwise"}
+    assert figures["3 pointwise, UNF[1] full"]["coefficients"] == 3783 - 3  # without the scalars
+    assert all(own["kernel_seconds"] > 0 for own in figures.values())
+    shown = run("layers.py", f"--markdown={output}")
+    assert len(shown.splitlines()) == 2 + len(figures)
