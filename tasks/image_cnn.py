@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem
+from unf_lopt.tasks.convolution import PatchConv2D
 from unf_lopt.tasks.cross_entropy import ImageTask, require_sizes
 from unf_lopt.tasks.data import digits_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
@@ -42,7 +43,7 @@ class ImageCNN(ImageTask):
         def network(image: jax.Array, num_classes: int) -> jax.Array:
             features = image
             for layer, size in enumerate(channels):
-                convolution = hk.Conv2D(size, kernel_shape=3, stride=1 if layer else 2)
+                convolution = PatchConv2D(size, kernel_size=3, stride=1 if layer else 2)
                 features = jax.nn.relu(convolution(features))
             return hk.Linear(num_classes)(jnp.mean(features, axis=(1, 2)))
 
