@@ -36,9 +36,10 @@ class PatchConv2D(hk.Module):
         kernel = hk.get_parameter(
             "w",
             (self._kernel_size, self._kernel_size, image.shape[-1], outputs),
+            image.dtype,
             init=hk.initializers.TruncatedNormal(1 / np.sqrt(inputs)),
         )
-        bias = hk.get_parameter("b", (outputs,), init=jnp.zeros)
+        bias = hk.get_parameter("b", (outputs,), image.dtype, init=jnp.zeros)
         made = patches.reshape(-1, inputs) @ kernel.reshape(inputs, outputs) + bias
         return made.reshape(*patches.shape[:3], outputs)
 

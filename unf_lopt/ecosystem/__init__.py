@@ -20,6 +20,7 @@ _OURS = {
     "batch_shapes": "data",
     "apply_gradient": "gradients",
     "compute_gradient": "gradients",
+    "data_source": "data",
     "define_flags": "config",
     "fresh_datasets": "data",
     "init_unroll_states": "gradients",
