@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.configs import configure
 from tests.tasks import prepared_data
 from unf_lopt import ecosystem
 from unf_lopt.tasks import image_cnn, image_mlp, rnn_lm, transformer_lm
@@ -112,6 +113,16 @@ def test_lm1b_bytes_give_the_papers_rnn(data_dir):
     assert gin.get_configurable(task.name)().name == "RNNLM_lm1bbytes_Patch16_IRNN64_Embed32"
 
 
+@pytest.mark.parametrize(
+    ("config", "groups"), [("cifar10_cnn.gin", [16, 32]), ("lm1b_rnn_small.gin", [32, 64])]
+)
+def test_the_configs_are_built_on_them(config, groups, data_dir):
+    prepared_data.write_images("cifar10", data_dir, (32, 32, 3))
+    prepared_data.write_lm1b(data_dir)
+    configure(config=config)
+    assert list(gin.get_bindings("train")["lopt"].spec.groups.values()) == groups
+
+
 def test_padding_counts_for_nothing(data_dir):
     prepared_data.write_lm1b(data_dir)
     task = rnn_lm.lm1b_rnn()
@@ -169,14 +180,15 @@ def test_word_pieces_give_the_papers_transformer(data_dir):
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(100 * prepared_data.SENTENCES),
         model_prefix=str(path.with_suffix("")),
-        vocab_size=50,
+        vocab_size=36,
+        minloglevel=2,
         pad_id=0,
         eos_id=1,
         unk_id=2,
         bos_id=-1,
     )
     task = transformer_lm.lm1b_transformer()
-    assert task.datasets.extra_info["vocab_size"] == 50 + 100
+    assert task.datasets.extra_info["vocab_size"] == 36 + 100
     batch = check(task, dict.fromkeys(("obs", "target"), (8, 8)))
     assert (task.name, batch["obs"].min()) == ("TransformerLM_LM1B_MultiRuntime_2", 0)
     assert 4 < task.loss(task.init(KEY), KEY, batch) < 8
