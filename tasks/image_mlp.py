@@ -1,22 +1,19 @@
 """The paper's first inner task: an MLP that classifies 8x8 images."""
 
-import math
 from collections.abc import Sequence
 
 import gin
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from unf_lopt import ecosystem
+from unf_lopt.tasks.cross_entropy import ImageTask, require_sizes
 from unf_lopt.tasks.data import digits_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
-
-Params = dict[str, dict[str, jax.Array]]
-Batch = dict[str, jax.Array]
+from unf_lopt.tasks.registration import family_of
 
 
-class ImageMLP(ecosystem.Task):
+class ImageMLP(ImageTask):
     """Cross-entropy of a ReLU MLP on flattened images; its parameters are a Haiku MLP's.
 
     With image pixels x in R^p, widths h_1..h_L and c classes, layer i is `w_i` [h_(i-1), h_i] and
@@ -24,8 +21,7 @@ class ImageMLP(ecosystem.Task):
     columns of `w_i`, in `b_i` and in the rows of `w_(i+1)`, leaves the loss as it is.
 
     Args:
-      datasets: batches `{"image": [batch, height, width, channels] float32, "label": [batch]
-        int32}`, with `abstract_batch` and `extra_info["num_classes"]`.
+      datasets: as of `ImageTask`.
       hidden_sizes: the widths of the hidden layers.
       name: what the task is called in logs and summaries.
 
@@ -36,50 +32,12 @@ class ImageMLP(ecosystem.Task):
     def __init__(
         self, datasets: "ecosystem.Datasets", hidden_sizes: Sequence[int], name: str = "ImageMLP"
     ):
-        super().__init__()
-        if not all(isinstance(size, int) and size > 0 for size in hidden_sizes):
-            raise ValueError(
-                f"ImageMLP(hidden_sizes={hidden_sizes!r}): pass the widths of the hidden layers, "
-                "positive integers such as (32,)."
-            )
-        self.datasets = datasets
-        self._hidden_sizes = tuple(hidden_sizes)
-        self._num_classes = datasets.extra_info["num_classes"]
-        self._name = name
-        sizes = (*self._hidden_sizes, self._num_classes)
-        self._network = hk.without_apply_rng(
-            hk.transform(lambda image: hk.nets.MLP(sizes)(hk.Flatten()(image)))
-        )
+        require_sizes("ImageMLP", hidden_sizes=hidden_sizes)
 
-    @property
-    def name(self) -> str:
-        """What the task is called in logs and summaries."""
-        return self._name
+        def network(image: jax.Array, num_classes: int) -> jax.Array:
+            return hk.nets.MLP((*hidden_sizes, num_classes))(hk.Flatten()(image))
 
-    def init(self, key: jax.Array) -> Params:
-        """Haiku's initial parameters: truncated normal weights of scale 1/sqrt(inputs), no bias."""
-        image = self.datasets.abstract_batch["image"]
-        return self._network.init(key, jnp.zeros(image.shape, image.dtype))
-
-    def loss(self, params: Params, key: jax.Array, data: Batch) -> jax.Array:
-        """Mean cross-entropy in nats, a scalar; `key` is not used."""
-        return self.loss_and_aux(params, key, data)[0]
-
-    def loss_and_aux(
-        self, params: Params, key: jax.Array, data: Batch
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss, and `{"accuracy": share of the batch classified correctly}`."""
-        del key
-        logits = self._network.apply(params, data["image"])
-        labels = jax.nn.one_hot(data["label"], self._num_classes)
-        losses = ecosystem.softmax_cross_entropy(logits=logits, labels=labels)
-        correct = jnp.argmax(logits, axis=-1) == data["label"]
-        return jnp.mean(losses), {"accuracy": jnp.mean(correct)}
-
-    def normalizer(self, loss: jax.Array) -> jax.Array:
-        """The loss in [0, 1.5 ln(classes)], as in the ecosystem's image tasks; nan is the top."""
-        top = 1.5 * math.log(self._num_classes)
-        return jnp.nan_to_num(jnp.clip(loss, 0, top), nan=top)
+        super().__init__(datasets, network, name)
 
 
 @gin.configurable(module="unf_lopt")
@@ -101,21 +59,7 @@ def digits_mlp(
     return ImageMLP(digits_datasets(batch_size, data_seed), hidden_sizes, name=name)
 
 
-@gin.configurable(module="unf_lopt")
-def digits_mlp_family(
-    hidden_sizes: Sequence[int] = (32,), batch_size: int = 128, data_seed: int = 0
-) -> "ecosystem.TaskFamily":
-    """The family that always gives `digits_mlp`, for what takes a family.
-
-    Args:
-      hidden_sizes: as of `digits_mlp`.
-      batch_size: as of `digits_mlp`.
-      data_seed: as of `digits_mlp`.
-
-    Returns:
-      The family, with the readers of its one task.
-    """
-    return ecosystem.single_task_to_family(digits_mlp(hidden_sizes, batch_size, data_seed))
+digits_mlp_family = family_of(digits_mlp)
 
 
 @gin.configurable(module="unf_lopt")

@@ -14,6 +14,10 @@ TINY = (
     "deep_sets.hidden_channels = 4",
     "digits_mlp_family.batch_size = 16",
     "digits_mlp_family.hidden_sizes = (4,)",
+    "docs_rnn_family.embedding_size = 3",
+    "docs_rnn_family.hidden_size = 4",
+    "docs_rnn_family.length = 5",
+    "docs_rnn_family.batch_size = 6",
 )
 
 

@@ -8,38 +8,51 @@ def mlp():
     return mlp_spec((64, 32, 10))
 
 
-def cnn(with_slip):
+CNN_FIXED = ("height_0", "width_0", "height_1", "width_1", "input_channels", "classes")
+RNN_FIXED = ("vocabulary", "one")
+TRANSFORMER_FIXED = ("vocabulary", "classes")
+
+
+def cnn_names(with_slip=False):
     """Two convolutions of 16 and 32 channels and a linear layer.
 
     The released spec gives the first kernel's height the number -0, which is that of the input
     channels: 0.
     """
     height = "input_channels" if with_slip else "height_0"
-    names = {
-        "conv_0/w": (height, "width_0", "input_channels", "channels_0"),
-        "conv_0/b": ("channels_0",),
-        "conv_1/w": ("height_1", "width_1", "channels_0", "channels_1"),
-        "conv_1/b": ("channels_1",),
-        "linear/w": ("channels_1", "classes"),
-        "linear/b": ("classes",),
+    return {
+        "conv2_d": {
+            "w": (height, "width_0", "input_channels", "channels_0"),
+            "b": ("channels_0",),
+        },
+        "conv2_d_1": {
+            "w": ("height_1", "width_1", "channels_0", "channels_1"),
+            "b": ("channels_1",),
+        },
+        "linear": {"w": ("channels_1", "classes"), "b": ("classes",)},
     }
-    sizes = dict.fromkeys(("height_0", "width_0", "height_1", "width_1", "input_channels"), 3)
-    return from_axes(names, sizes=sizes | {"channels_0": 16, "channels_1": 32, "classes": 10})
+
+
+def cnn(with_slip):
+    """The same as a spec, on images of three colours."""
+    sizes = dict.fromkeys(CNN_FIXED, 3) | {"channels_0": 16, "channels_1": 32, "classes": 10}
+    return _spec(cnn_names(with_slip), sizes)
+
+
+def rnn_names():
+    """Embedding, ReLU recurrence with a learned initial state, softmax."""
+    return {
+        "embed": {"embeddings": ("vocabulary", "embedding")},
+        "irnn/linear": {"w": ("embedding", "hidden"), "b": ("hidden",)},
+        "irnn/linear_1": {"w": ("hidden", "hidden"), "b": ("hidden",)},
+        "linear": {"w": ("hidden", "vocabulary"), "b": ("vocabulary",)},
+        "~": {"initial_state_0": ("one", "hidden")},
+    }
 
 
 def rnn():
-    """Embedding 32, ReLU recurrence of 64 with a learned initial state, softmax."""
-    names = {
-        "embed": ("vocabulary", "embedding"),
-        "input/w": ("embedding", "hidden"),
-        "input/b": ("hidden",),
-        "recurrent/w": ("hidden", "hidden"),
-        "recurrent/b": ("hidden",),
-        "linear/w": ("hidden", "vocabulary"),
-        "linear/b": ("vocabulary",),
-        "initial_state": ("one", "hidden"),
-    }
-    return from_axes(names, sizes={"vocabulary": 256, "embedding": 32, "hidden": 64, "one": 1})
+    """The same as a spec: embedding 32, 64 units."""
+    return _spec(rnn_names(), {"vocabulary": 256, "embedding": 32, "hidden": 64, "one": 1})
 
 
 def transformer_names():
@@ -65,10 +78,11 @@ def transformer_names():
 
 def transformer():
     """The same as a spec, with small sizes."""
-    flat = {
-        f"{module}/{name}": axes
-        for module, own in transformer_names().items()
-        for name, axes in own.items()
-    }
-    sizes = {space: 4 for axes in flat.values() for space in axes}
+    names = transformer_names()
+    spaces = {space for own in names.values() for axes in own.values() for space in axes}
+    return _spec(names, dict.fromkeys(spaces, 4))
+
+
+def _spec(names, sizes):
+    flat = {f"{module}/{name}": axes for module, own in names.items() for name, axes in own.items()}
     return from_axes(flat, sizes=sizes)

@@ -12,6 +12,15 @@ from unf_lopt import ecosystem
 FOLDER = pathlib.Path(unf_lopt.__file__).parent / "gin"
 EXPERIMENTS = sorted(path.name for path in FOLDER.glob("*.gin"))
 OPTIMIZERS = ("unf", "deep_sets", "learned_sgdm")
+# What reads the paper's data, and what says that they are missing.
+PREPARED = {
+    "fashion_mnist_mlp": ("fashion_mnist", "ImageMLP_Digits8_Relu32"),
+    "cifar10_cnn": ("cifar10", "Conv_Digits8_16x32"),
+    "lm1b_rnn": ("lm1b", "RNNLM_docsbytes_Patch16_IRNN64_Embed32"),
+    "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
+}
+PREPARED_CONFIGS = [f"{name}{size}.gin" for name in PREPARED for size in ("", "_small")]
+OFFLINE_CONFIGS = sorted(set(EXPERIMENTS) - set(PREPARED_CONFIGS))
 
 
 def read(config, *bindings):
@@ -20,38 +29,46 @@ def read(config, *bindings):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("config", [name for name in EXPERIMENTS if "fashion" not in name])
+@pytest.mark.parametrize("config", OFFLINE_CONFIGS)
 def test_builds_with_every_optimizer(config, optimizer):
     read(config, f"LOPT = @{optimizer}()")
     lopt = gin.get_bindings("train")["lopt"]
     assert lopt.name == optimizer
-    lopt.init(jax.random.PRNGKey(0))
+    jax.eval_shape(lopt.init, jax.random.PRNGKey(0))
     (estimator,) = ecosystem.make_gradient_estimators(lopt, jax.random.PRNGKey(0), 1)
     assert estimator.trunc_length == 50
     assert ecosystem.positions(ecosystem.task_family_of(estimator).datasets) is not None
     ecosystem.make_learner(lopt)
 
 
-def test_the_papers_settings():
-    read("digits_mlp.gin")
+@pytest.mark.parametrize(
+    ("config", "horizon"),
+    [("digits_mlp", 2000), ("digits_cnn", 2000), ("docs_rnn", 2000), ("docs_transformer", 5000)],
+)
+def test_the_papers_settings(config, horizon):
+    read(f"{config}.gin", "LOPT = @learned_sgdm()")
     lopt = gin.get_bindings("train")["lopt"]
     (estimator,) = ecosystem.make_gradient_estimators(lopt, jax.random.PRNGKey(0), 1)
     of_step = estimator if ecosystem.version() == "release" else estimator.truncated_step
     assert (of_step.num_tasks, estimator.trunc_length, estimator.std) == (16, 50, 0.01)
     assert gin.query_parameter("train.num_steps") == 50000
     assert gin.query_parameter("norm_clipped_adam.max_norm") == 1.0
-    assert gin.query_parameter("ConstantTruncationSchedule.total_length") == 2000
+    assert gin.query_parameter("ConstantTruncationSchedule.total_length") == horizon
 
 
-def test_fashion_mnist_says_at_once_that_its_data_are_missing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("config", PREPARED_CONFIGS)
+def test_what_reads_the_papers_data_says_at_once_that_they_are_missing(
+    config, tmp_path, monkeypatch
+):
     import tensorflow_datasets as tfds
 
     # What TFDS_DATA_DIR sets, which is read when TensorFlow Datasets is imported.
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
-    read("fashion_mnist_mlp.gin")
+    read(config)
     with pytest.raises(FileNotFoundError) as error:
         gin.get_bindings("train")
-    for part in ("fashion_mnist", "TFDS_DATA_DIR", str(tmp_path), "ImageMLP_Digits8_Relu32"):
+    dataset, stand_in = PREPARED[config.removesuffix(".gin").removesuffix("_small")]
+    for part in (dataset, "TFDS_DATA_DIR", str(tmp_path), stand_in):
         assert part in str(error.value)
 
 

@@ -4,8 +4,16 @@ Its only other effect is that the folder of configs joins gin's search path.
 """
 
 from unf_lopt import ecosystem, evaluation, optimizers, outer_training
-from unf_lopt.tasks import image_mlp
+from unf_lopt.tasks import image_cnn, image_mlp, rnn_lm, transformer_lm
 
 ecosystem.add_config_path()
 
-__all__ = ["evaluation", "image_mlp", "optimizers", "outer_training"]
+__all__ = [
+    "evaluation",
+    "image_cnn",
+    "image_mlp",
+    "optimizers",
+    "outer_training",
+    "rnn_lm",
+    "transformer_lm",
+]

@@ -5,9 +5,11 @@ reader here has a `position`: the number of batches drawn so far. Batch number k
 (seed, split, k) and on nothing else, so a checkpoint needs one integer a split.
 """
 
+import abc
 import operator
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,8 +20,69 @@ from unf_lopt.ecosystem import SPLITS
 Batch = dict[str, np.ndarray]
 
 
-class BatchReader:
-    """An endless, thread-safe iterator over batches of arrays held in memory.
+class PositionedReader(abc.ABC):
+    """An endless, thread-safe iterator over batches that are a function of their number.
+
+    A subclass says what batch number k is, in `batch`, from `generator(k)` or from what it draws
+    itself, and how its twin of another seed is made, in `with_seed`.
+
+    Args:
+      batch_size: examples a batch.
+      seed: seed of the order, at least 0.
+      split: one of `SPLITS`; different splits are shuffled independently.
+
+    Raises:
+      ValueError: the split is unknown or the seed is negative.
+    """
+
+    def __init__(self, batch_size: int, *, seed: int = 0, split: str = "train"):
+        call = type(self).__name__
+        if split not in SPLITS:
+            raise ValueError(f"{call}(split={split!r}): the splits are {', '.join(SPLITS)}.")
+        self._batch_size = operator.index(batch_size)
+        self._seed = _natural(seed, call + "(seed={})")
+        self._split = split
+        self._position = 0
+        self._lock = threading.Lock()
+
+    @property
+    def position(self) -> int:
+        """Number of batches drawn so far, and of the batch that comes next."""
+        return self._position
+
+    @position.setter
+    def position(self, value: int) -> None:
+        value = _natural(value, type(self).__name__ + ".position = {}")
+        with self._lock:
+            self._position = value
+
+    @abc.abstractmethod
+    def batch(self, number: int) -> Batch:
+        """Batch `number` of the endless sequence, without moving `position`."""
+
+    @abc.abstractmethod
+    def with_seed(self, seed: int) -> "PositionedReader":
+        """A reader of the same examples and split at position 0, in the order of `seed`."""
+
+    def generator(self, number: int) -> np.random.Generator:
+        """Random numbers that depend on (seed, split, number) and on nothing else."""
+        key = (SPLITS.index(self._split), number)
+        return np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=key))
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        with self._lock:
+            number = self._position
+            self._position = number + 1
+        return self.batch(number)
+
+
+class BatchReader(PositionedReader):
+    """Batches of arrays held in memory, shuffled anew in every epoch.
 
     With n examples and batches of b, an epoch is n // b batches. Epoch e takes them from a
     permutation of the examples that a generator of its own draws, seeded by (seed, split, e):
@@ -27,9 +90,9 @@ class BatchReader:
 
     Args:
       arrays: named arrays with the examples on their first axis, [n, ...].
-      batch_size: examples a batch.
-      seed: seed of the order, at least 0.
-      split: one of `SPLITS`; different splits are shuffled independently.
+      batch_size: as of `PositionedReader`.
+      seed: as of `PositionedReader`.
+      split: as of `PositionedReader`.
 
     Raises:
       ValueError: the arrays have different lengths, the batch does not fit, the split is
@@ -44,44 +107,27 @@ class BatchReader:
         seed: int = 0,
         split: str = "train",
     ):
+        super().__init__(batch_size, seed=seed, split=split)
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
             raise ValueError(
                 f"BatchReader(arrays=...): all arrays need the same number of examples on their "
                 f"first axis, and at least one array is needed; got {lengths}."
             )
-        if split not in SPLITS:
-            raise ValueError(f"BatchReader(split={split!r}): the splits are {', '.join(SPLITS)}.")
         self._arrays = dict(arrays)
         self._examples = next(iter(lengths.values()))
-        self._batch_size = operator.index(batch_size)
         if not 1 <= self._batch_size <= self._examples:
             raise ValueError(
                 f"BatchReader(batch_size={batch_size}): the split {split!r} has "
                 f"{self._examples} examples, and a batch holds none twice; choose a batch size "
                 f"from 1 to {self._examples}."
             )
-        self._seed = _natural(seed, "BatchReader(seed={})")
-        self._split = split
         self._order = (-1, np.empty(0, np.intp))
-        self._position = 0
-        self._lock = threading.Lock()
 
     @property
     def batches_per_epoch(self) -> int:
         """Whole batches that the examples make."""
         return self._examples // self._batch_size
-
-    @property
-    def position(self) -> int:
-        """Number of batches drawn so far, and of the batch that comes next."""
-        return self._position
-
-    @position.setter
-    def position(self, value: int) -> None:
-        value = _natural(value, "BatchReader.position = {}")
-        with self._lock:
-            self._position = value
 
     def batch(self, number: int) -> Batch:
         """Batch `number` of the endless sequence, without moving `position`."""
@@ -94,26 +140,35 @@ class BatchReader:
         """A reader of the same arrays and split at position 0, in the order of `seed`."""
         return BatchReader(self._arrays, self._batch_size, seed=seed, split=self._split)
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        with self._lock:
-            number = self._position
-            self._position = number + 1
-        return self.batch(number)
-
     def _epoch_order(self, epoch: int) -> np.ndarray:
         # The last epoch's order is kept as one tuple: threads in different epochs may replace
         # it under each other, but never read half of it.
         cached_epoch, order = self._order
         if cached_epoch != epoch:
-            entropy = np.random.SeedSequence(
-                self._seed, spawn_key=(SPLITS.index(self._split), epoch)
-            )
-            order = np.random.Generator(np.random.PCG64(entropy)).permutation(self._examples)
+            order = self.generator(epoch).permutation(self._examples)
             self._order = (epoch, order)
         return order
+
+
+def positioned_datasets(
+    make_reader: Callable[[str], PositionedReader], **extra_info: Any
+) -> "ecosystem.Datasets":
+    """The ecosystem's four-split container over positioned readers.
+
+    Args:
+      make_reader: from the name of a split to a reader of it, at position 0.
+      **extra_info: what the data say about themselves, such as `num_classes` or `vocab_size`,
+        where the ecosystem's tasks look for them.
+
+    Returns:
+      A `Datasets` of the readers, with `abstract_batch` set.
+    """
+    readers = {split: make_reader(split) for split in SPLITS}
+    shapes = {
+        name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+        for name, array in readers["train"].batch(0).items()
+    }
+    return ecosystem.Datasets(**readers, extra_info=extra_info, abstract_batch=shapes)
 
 
 def array_datasets(
@@ -123,7 +178,7 @@ def array_datasets(
     num_classes: int,
     seed: int = 0,
 ) -> "ecosystem.Datasets":
-    """The ecosystem's four-split container over arrays held in memory, with positioned readers.
+    """Positioned readers over arrays held in memory, shuffled anew in every epoch.
 
     Args:
       splits: for each of `SPLITS` its named arrays, [n, ...].
@@ -134,15 +189,9 @@ def array_datasets(
     Returns:
       A `Datasets` of its own readers, all at position 0, with `abstract_batch` set.
     """
-    readers = {
-        split: BatchReader(splits[split], batch_size, seed=seed, split=split) for split in SPLITS
-    }
-    shapes = {
-        name: jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), array.dtype)
-        for name, array in splits["train"].items()
-    }
-    return ecosystem.Datasets(
-        **readers, extra_info={"num_classes": num_classes}, abstract_batch=shapes
+    return positioned_datasets(
+        lambda split: BatchReader(splits[split], batch_size, seed=seed, split=split),
+        num_classes=num_classes,
     )
 
 

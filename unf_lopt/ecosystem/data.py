@@ -49,6 +49,18 @@ def positions(datasets: "ecosystem.Datasets | None") -> dict[str, int] | None:
     return {split: reader.position for split, reader in readers.items()}
 
 
+def data_source(datasets: "ecosystem.Datasets | None") -> str:
+    """What identifies the data where the name of the task does not, such as a SHA-256.
+
+    Args:
+      datasets: the `datasets` of a task or task family, which is None for tasks without data.
+
+    Returns:
+      `extra_info["source"]`; empty where the data say nothing.
+    """
+    return datasets.extra_info.get("source", "") if datasets is not None else ""
+
+
 def set_positions(datasets: "ecosystem.Datasets | None", values: Mapping[str, int]) -> None:
     """Move every split to where `positions` found it.
 

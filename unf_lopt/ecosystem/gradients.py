@@ -133,10 +133,13 @@ def init_unroll_states(worker_weights: Any, estimators: Sequence[Any], key: jax.
       key: split among them.
     """
     keys = jax.random.split(key, len(estimators))
-    return [
+    states = [
         estimator.init_worker_state(worker_weights, key)
         for estimator, key in zip(estimators, keys, strict=True)
     ]
+    # GitHub main donates the states' buffers. Initial values that depend on no key, such as an
+    # identity, can be one buffer in several places, and none may be donated twice.
+    return jax.tree_util.tree_map(jnp.copy, states)
 
 
 def compute_gradient(

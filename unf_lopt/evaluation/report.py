@@ -69,6 +69,7 @@ def markdown(summary: dict[str, Any]) -> str:
     )
     rates = [e["learning_rate"] for e in summary["optimizers"].values() if e["kind"] == "adam"]
     versions = ", ".join(f"{key} {value}" for key, value in summary["versions"].items())
+    data = f"\n- Data: {source}." if (source := summary["data_source"]) else ""
     return f"""\
 # {name} on {summary["task"]}
 
@@ -96,7 +97,7 @@ Checkpoints:
 - Speed-up in steps: {method["speedup_in_steps"]}. Evaluated every {summary["eval_every"]} steps.
 - ms/step: {method["seconds_per_inner_step"]}.
 - Speed-up in time: {method["speedup_in_time"]}; below 1 is slower than Adam.
-- Device: {summary["device"]}. Versions: {versions}.
+- Device: {summary["device"]}. Versions: {versions}.{data}
 
 All figures are in `results.json`, all curves in `curves.csv`.
 """

@@ -21,6 +21,7 @@ from unf_lopt.evaluation.protocol import SPLITS
 # Zhou et al., arXiv 2402.05232, section 4.2 and appendix C.2.
 PAPER_OUTER_STEPS = 50_000
 PAPER_HORIZON = 2_000
+PAPER_HORIZON_OF_TRANSFORMERS = 5_000
 
 _METHOD = {
     "std": "sample standard deviation over the seeds",
@@ -36,7 +37,7 @@ _METHOD = {
     "speedup_in_time": "speed-up in steps times best Adam's seconds over the optimizer's",
     "held_out": (
         "initial parameters from a key that outer training never uses, batches in an order of "
-        "their own; images of the test split are in no training batch"
+        "their own; nothing of the test split is in a training batch"
     ),
 }
 
@@ -64,8 +65,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "outer_steps": main.outer_steps,
         "paper_outer_steps": PAPER_OUTER_STEPS,
         "task": outcome.task_family.name,
+        "data_source": ecosystem.data_source(outcome.task_family.datasets),
         "horizon": protocol.horizon,
-        "paper_horizon": PAPER_HORIZON,
+        "paper_horizon": _paper_horizon(outcome.task_family.name),
         "seeds": protocol.num_seeds,
         "seed": protocol.seed,
         "data_seed": protocol.data_seed,
@@ -99,6 +101,11 @@ def curves_csv(outcome: Outcome) -> str:
                 for step, loss in zip(curves.steps, losses, strict=True):
                     writer.writerow([name, split, seed, step, f"{loss:.7g}"])
     return text.getvalue()
+
+
+def _paper_horizon(task: str) -> int:
+    """The ecosystem's names of tasks, and ours, start with the kind of model."""
+    return PAPER_HORIZON_OF_TRANSFORMERS if task.startswith("Transformer") else PAPER_HORIZON
 
 
 def _losses(curves: Curves) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def evaluate(
     Learned optimizers run through the ecosystem's `multi_task_training_curves`; Adam at all
     learning rates and seeds as one program. All get the same initial parameters and batches. The
     seeds are held out: initial parameters come from a key that outer training never uses, the
-    batches from readers with an order of their own, and the images of the test split are in no
+    batches from readers with an order of their own, and nothing of the test split is in a
     training batch.
 
     Args:

@@ -63,7 +63,10 @@ def train(
     print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
     print(_weight_space(lopt))
     run = _Run(folder, lopt, num_estimators, seed, init_theta_from)
-    folder.write_operative_config()
+    sources = run.data_sources()
+    for source in sources:
+        print(f"data: {source}")
+    folder.write_operative_config(sources)
     log = MetricsLog(folder.path, run.state.outer_step)
     progress = Progress(run.state.outer_step, num_steps)
     with contextlib.closing(log), contextlib.closing(progress), _stop_signals() as stopped:
@@ -158,6 +161,11 @@ class _Run:
         """Writes a checkpoint; returns the path of theta."""
         theta = ecosystem.theta_of(self._learner, self.state.learner_state)
         return self._folder.save(self.state, theta, self._lopt)
+
+    def data_sources(self) -> list[str]:
+        """What identifies the data of the tasks, where they say it."""
+        sources = map(ecosystem.data_source, self._datasets())
+        return sorted({source for source in sources if source})
 
     def _step_key(self, step: int) -> jax.Array:
         return jax.random.fold_in(self._key, step)

@@ -13,6 +13,7 @@ import difflib
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import flax
@@ -156,9 +157,15 @@ class RunFolder:
                 )
         write_whole(path, text.encode())
 
-    def write_operative_config(self) -> None:
-        """Writes the part of the configuration that was used, with every default."""
-        write_whole(self.path / OPERATIVE_CONFIG, gin.operative_config_str().encode())
+    def write_operative_config(self, data_sources: Sequence[str] = ()) -> None:
+        """Writes the part of the configuration that was used, with every default.
+
+        Args:
+          data_sources: what identifies the data, as comments.
+        """
+        comments = "".join(f"# Data: {source}\n" for source in data_sources)
+        text = comments + gin.operative_config_str()
+        write_whole(self.path / OPERATIVE_CONFIG, text.encode())
 
     def _write(self, name: str, value: Any) -> None:
         write_whole(self.path / name, flax.serialization.to_bytes(value))

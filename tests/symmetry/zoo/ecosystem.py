@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -259,7 +258,7 @@ def stand_in_data() -> Iterator[None]:
     Also restores what the ecosystem's parametric families need of NumPy 1.
     """
     base = ecosystem.load("tasks.datasets.base")
-    language = _language_module()
+    language = ecosystem.load_language_module()
     data = {
         (base, "preload_tfds_image_classification_datasets"): _image_datasets,
         (base, "tfds_image_classification_datasets"): _image_datasets,
@@ -293,18 +292,6 @@ def _replaced(values: Mapping[tuple[types.ModuleType, str], Any]) -> Iterator[No
                 delattr(module, name)
             else:
                 setattr(module, name, value)
-
-
-def _language_module() -> types.ModuleType:
-    """The ecosystem's module of texts, which imports the tokenizers of `seqio` for nothing here."""
-    tokenizers = types.ModuleType("seqio")
-    tokenizers.vocabularies = types.SimpleNamespace(Vocabulary=object)
-    added = sys.modules.setdefault("seqio", tokenizers) is tokenizers
-    try:
-        return ecosystem.load("tasks.datasets.language")
-    finally:
-        if added:
-            del sys.modules["seqio"]
 
 
 def _vocabulary(kind: str) -> Any:

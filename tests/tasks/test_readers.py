@@ -1,4 +1,4 @@
-"""The positioned reader: its order is a function of (seed, split, number) and of nothing else."""
+"""Positioned readers: their order is a function of (seed, split, number) and of nothing else."""
 
 import concurrent.futures
 import sys
@@ -18,8 +18,16 @@ def rows_reader(examples=1000, batch_size=7, **kwargs):
     return data.BatchReader({"row": np.arange(examples)}, batch_size, **kwargs)
 
 
+def windows_reader(tokens=1000, length=4, batch_size=7, **kwargs):
+    """A reader whose batches say which places of the text they hold."""
+    return data.WindowReader(np.arange(tokens), length, batch_size, **kwargs)
+
+
+every_reader = pytest.mark.parametrize("make_reader", [rows_reader, windows_reader])
+
+
 def rows(batches):
-    return [tuple(batch["row"]) for batch in batches]
+    return [tuple(batch["row"] if "row" in batch else batch["obs"].flat) for batch in batches]
 
 
 def toy_datasets(seed=0):
@@ -48,17 +56,19 @@ def test_an_epoch_holds_no_example_twice_and_whole_batches_only(
     assert np.unique(drawn).size == np.size(drawn) > examples - batch_size
 
 
+@every_reader
 @given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=8), seed=st.integers(0, 9))
-def test_a_batch_depends_on_seed_split_and_number_only(numbers, seed):
-    used = rows_reader(seed=seed)
+def test_a_batch_depends_on_seed_split_and_number_only(make_reader, numbers, seed):
+    used = make_reader(seed=seed)
     in_one_reader = rows(used.batch(number) for number in numbers)
-    in_new_readers = rows(rows_reader(seed=seed).batch(number) for number in numbers)
+    in_new_readers = rows(make_reader(seed=seed).batch(number) for number in numbers)
     assert in_one_reader == in_new_readers
 
 
-def test_seeds_splits_and_epochs_have_orders_of_their_own():
-    readers = [rows_reader(seed=seed, split=split) for seed in (0, 1) for split in ecosystem.SPLITS]
-    per_epoch = readers[0].batches_per_epoch
+@every_reader
+def test_seeds_splits_and_epochs_have_orders_of_their_own(make_reader):
+    readers = [make_reader(seed=seed, split=split) for seed in (0, 1) for split in ecosystem.SPLITS]
+    per_epoch = rows_reader().batches_per_epoch
     drawn = rows(reader.batch(epoch * per_epoch) for reader in readers for epoch in range(3))
     assert len(set(drawn)) == len(drawn) == 24
 
@@ -71,6 +81,26 @@ def test_iteration_is_the_sequence_of_batches_and_counts_them():
     assert reader.position == len(drawn)
 
 
+def test_a_window_is_consecutive_text_and_its_targets_are_one_ahead():
+    batch = windows_reader(length=4).batch(3)
+    assert batch["obs"].shape == batch["target"].shape == (7, 4)
+    np.testing.assert_array_equal(np.diff(batch["obs"], axis=1), 1)
+    np.testing.assert_array_equal(batch["target"], batch["obs"] + 1)
+
+
+def test_every_window_of_the_text_comes_equally_often():
+    """Also the first and the last: 5 windows of 4 tokens in a text of 8."""
+    starts = windows_reader(tokens=8, length=3, batch_size=10_000).batch(0)["obs"][:, 0]
+    counts = np.bincount(starts)
+    assert counts.shape == (5,)
+    np.testing.assert_allclose(counts, 2000, atol=6 * np.sqrt(2000))
+
+
+def test_a_text_of_one_window_is_long_enough():
+    batch = windows_reader(tokens=5, length=4, batch_size=2).batch(0)
+    np.testing.assert_array_equal(batch["target"], [[1, 2, 3, 4]] * 2)
+
+
 def test_arrays_stay_aligned_and_batches_are_copies():
     images = np.random.default_rng(0).normal(size=(50, 2, 2)).astype(np.float32)
     before = images.copy()
@@ -81,8 +111,9 @@ def test_arrays_stay_aligned_and_batches_are_copies():
     np.testing.assert_array_equal(images, before)
 
 
-def test_a_reader_set_to_a_position_goes_on_as_if_it_had_never_stopped():
-    uninterrupted, killed, resumed = rows_reader(), rows_reader(), rows_reader()
+@every_reader
+def test_a_reader_set_to_a_position_goes_on_as_if_it_had_never_stopped(make_reader):
+    uninterrupted, killed, resumed = make_reader(), make_reader(), make_reader()
     expected = rows(next(uninterrupted) for _ in range(400))
     for _ in range(171):
         next(killed)
@@ -90,8 +121,19 @@ def test_a_reader_set_to_a_position_goes_on_as_if_it_had_never_stopped():
     assert rows(next(resumed) for _ in range(400 - 171)) == expected[171:]
 
 
-def test_threads_draw_every_batch_exactly_once():
-    reader = rows_reader()
+@every_reader
+def test_a_reader_of_another_seed_starts_anew_and_leaves_the_first_alone(make_reader):
+    reader = make_reader(seed=1, split="test")
+    first = rows([next(reader)])
+    twin = reader.with_seed(2)
+    assert (reader.position, twin.position) == (1, 0)
+    assert rows([next(twin)]) == rows([make_reader(seed=2, split="test").batch(0)]) != first
+    assert rows([reader.with_seed(1).batch(0)]) == first
+
+
+@every_reader
+def test_threads_draw_every_batch_exactly_once(make_reader):
+    reader = make_reader()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # so that threads interrupt each other within a draw
     try:
@@ -113,7 +155,13 @@ def test_threads_draw_every_batch_exactly_once():
         (lambda: rows_reader(split="valid"), r"'valid'.*train, inner_valid, outer_valid, test"),
         (lambda: data.BatchReader({}, 1), r"at least one array"),
         (lambda: data.BatchReader({"a": np.ones(3), "b": np.ones(4)}, 1), r"'a': 3, 'b': 4"),
-        (lambda: setattr(rows_reader(), "position", -1), r"position = -1"),
+        (lambda: setattr(rows_reader(), "position", -1), r"BatchReader.position = -1"),
+        (lambda: windows_reader(5, 5), r"length=5.*'train' has 5 tokens.*from 1 to 4"),
+        (lambda: windows_reader(length=0), r"WindowReader\(length=0\)"),
+        (lambda: windows_reader(batch_size=0), r"WindowReader\(batch_size=0\)"),
+        (lambda: windows_reader(seed=-1), r"WindowReader\(seed=-1\)"),
+        (lambda: windows_reader(split="valid"), r"'valid'.*train, inner_valid, outer_valid, test"),
+        (lambda: setattr(windows_reader(), "position", -1), r"WindowReader.position = -1"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(make, message):
