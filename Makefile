@@ -65,7 +65,9 @@ demo: setup  ## meta-train a small optimizer on real images, then compare it wit
 
 # ----------------------------------------------------------------------------------------- tests
 PYTEST_ARGS ?=
-PYTEST = python -m pytest $(PYTEST_ARGS)
+# Processes that share the tests; each takes up to 5 GB.
+PROCESSES ?= 2
+PYTEST = python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(PYTEST_ARGS)
 
 .PHONY: test test-slow test-lowest test-main lint
 test: lint  ## lint, and every test that is not marked slow
