@@ -51,7 +51,7 @@ class NominalTerm:
     def update(
         self, state: PyTree, grad: PyTree, scalars: Scalars, momentum: str
     ) -> tuple[PyTree, PyTree]:
-        """The term n and the next state, of its dtypes; ``momentum`` is ``"sum"`` or ``"average"``."""
+        """The term n and the next state; ``momentum`` is ``"sum"`` or ``"average"``."""
         nominal, updated = self.transformation(scalars, momentum).update(grad, state)
         return nominal, jax.tree.map(lambda new, old: new.astype(old.dtype), updated, state)
 
