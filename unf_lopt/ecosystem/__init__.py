@@ -22,6 +22,7 @@ _OURS = {
     "compute_gradient": "gradients",
     "define_flags": "config",
     "fresh_datasets": "data",
+    "gradient_estimator": "gradients",
     "init_unroll_states": "gradients",
     "make_gradient_estimators": "gradients",
     "loss_of": "task_spec",
