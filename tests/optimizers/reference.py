@@ -13,19 +13,20 @@ TIMESCALES = np.array([1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000]
 
 
 class ReferenceOptimizer:
-    """A trajectory of one of the optimizers, with ``scalars="log"``, sums and raw inputs.
+    """A trajectory of one of the optimizers, with ``scalars="log"``.
 
     Args:
       name: the optimizer's gin name.
-      nominal: its nominal term.
+      options: its step options.
       spec: the weight space.
       theta: its meta-parameters, float64.
       params: the parameters to start from.
     """
 
-    def __init__(self, name, nominal, spec, theta, params):
+    def __init__(self, name, options, spec, theta, params):
         self.params = jax.tree.map(np.asarray, params)
-        self._nominal, self._spec, self._name = nominal, spec, name
+        self._nominal, self._options = options.nominal, options
+        self._spec, self._name = spec, name
         self._scalars = {
             key.removeprefix("log_"): np.exp(value)
             for key, value in theta["scalars"].items()
@@ -45,7 +46,10 @@ class ReferenceOptimizer:
     def update(self, grad):
         """One step."""
         grad = jax.tree.map(np.asarray, grad)
-        self._momenta = jax.tree.map(lambda m, g: DECAYS * m + g[..., None], self._momenta, grad)
+        new = 1 if self._options.momentum == "sum" else 1 - DECAYS
+        self._momenta = jax.tree.map(
+            lambda m, g: DECAYS * m + new * g[..., None], self._momenta, grad
+        )
         output = self._functional(grad) if self._theta else None
         self._steps += 1
         nominal = self._nominal_term(grad)
@@ -61,7 +65,9 @@ class ReferenceOptimizer:
     def _nominal_term(self, grad):
         scalars, t = self._scalars, self._steps
         if self._nominal == "momentum":
-            self._first = jax.tree.map(lambda m, g: scalars["gamma"] * m + g, self._first, grad)
+            gamma = scalars["gamma"]
+            new = 1 if self._options.momentum == "sum" else 1 - gamma
+            self._first = jax.tree.map(lambda m, g: gamma * m + new * g, self._first, grad)
             return self._first
         if self._nominal == "adam":
             one, two = scalars["beta1"], scalars["beta2"]
@@ -79,6 +85,10 @@ class ReferenceOptimizer:
 
         def channels(w, g, m):
             entry = np.concatenate([w[..., None], g[..., None], m], axis=-1)
+            if self._options.inputs != "raw":
+                entry = np.clip(entry, -1, 1)
+                axes = tuple(range(w.ndim if self._options.inputs == "channel_rms" else entry.ndim))
+                entry = entry / np.sqrt(np.mean(entry**2, axis=axes, keepdims=True) + 1e-5)
             return np.concatenate([entry, np.broadcast_to(time, (*w.shape, 11))], axis=-1)
 
         features = jax.tree.map(channels, self.params, grad, self._momenta)
