@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from unf_lopt.symmetry import PermutationSpec, Product, SpecError, Sum
+from unf_lopt.symmetry._views import block_axes
 
 
 def spatial_apart(spec: PermutationSpec) -> PermutationSpec:
@@ -31,21 +32,22 @@ def spatial_apart(spec: PermutationSpec) -> PermutationSpec:
     Raises:
       SpecError: the weight space is no chain of such layers.
     """
-    plain = spec.view.spec
-    occurrences = Counter(space for axes in plain.axes for space in axes)
+    blocks = dict(_blocks(spec))
+    occurrences = Counter(space for axes in blocks.values() for space in axes)
     layers: dict[str, tuple[str, str]] = {}
     vectors: dict[str, str] = {}
     spatial: dict[str, str] = {}
-    for path, axes in zip(plain.paths, plain.axes, strict=True):
-        if not axes:
+    for path, axes in blocks.items():
+        spaces = [axis for axis in axes if axis in spec.spaces]
+        if not spaces:
             raise _no_chain(f"'{path}' is a scalar")
-        if len(axes) == 1:
-            vectors[path] = axes[0]
+        if len(spaces) == 1:
+            vectors[path] = spaces[0]
             continue
-        first, second = _units(path, axes, plain.fixed, occurrences)
+        first, second = _units(path, axes, spec.groups, occurrences)
         layers[path] = axes[first], axes[second]
-        others = (axis for place, axis in enumerate(axes) if place not in (first, second))
-        spatial |= dict.fromkeys(others, path)
+        others = [axis for place, axis in enumerate(axes) if place not in (first, second)]
+        spatial |= dict.fromkeys((axis for axis in others if axis in spec.spaces), path)
     _check_chain(layers)
     units = {space: path for path, pair in layers.items() for space in pair}
     units |= {space: path for path, space in vectors.items()}
@@ -56,11 +58,27 @@ def spatial_apart(spec: PermutationSpec) -> PermutationSpec:
     return spec.replaced({space: Sum((Product(()),) * spec.spaces[space]) for space in spatial})
 
 
+def _blocks(spec: PermutationSpec) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The spaces of every axis of every plain block of the parameters.
+
+    An axis of size 1 lies in no space; here it has a name of its own, so that the grey images'
+    kernel of one input channel has four axes as well.
+    """
+    for path, axes in zip(spec.paths, spec.axes, strict=True):
+        named = [
+            f"{path}:{place} of size 1" if axis == Product(()) else axis
+            for place, axis in enumerate(axes)
+        ]
+        blocks = list(block_axes(named))
+        for number, block in enumerate(blocks):
+            yield (path if len(blocks) == 1 else f"{path}[{number}]"), block
+
+
 def _units(
-    path: str, axes: tuple[str, ...], fixed: frozenset[str], occurrences: Counter[str]
+    path: str, axes: tuple[str, ...], groups: Collection[str], occurrences: Counter[str]
 ) -> tuple[int, int]:
     """The two axes of a weight that index units; the others are spatial."""
-    permutable = [place for place, space in enumerate(axes) if space not in fixed]
+    permutable = [place for place, space in enumerate(axes) if space in groups]
     if len(permutable) > 2:
         raise _no_chain(f"'{path}' has {len(permutable)} permutable axes")
     if len(permutable) == 2:
