@@ -11,7 +11,7 @@ from unf_lopt import ecosystem
 
 FOLDER = pathlib.Path(unf_lopt.__file__).parent / "gin"
 EXPERIMENTS = sorted(path.name for path in FOLDER.glob("*.gin"))
-OPTIMIZERS = ("unf", "deep_sets", "learned_sgdm")
+OPTIMIZERS = ("unf", "deep_sets", "nfn", "learned_sgdm", "unf_universal")
 
 
 def read(config, *bindings):
