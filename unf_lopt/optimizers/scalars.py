@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logit
 
 from unf_lopt.layers._partitions import check_option
 
@@ -31,7 +30,9 @@ def _positive(name: str) -> _Learned:
 
 
 def _share(name: str) -> _Learned:
-    return _Learned(f"logit_{name}", logit, jax.nn.sigmoid, 1.0, "between 0 and 1")
+    return _Learned(
+        f"logit_{name}", lambda p: np.log(p) - np.log1p(-p), jax.nn.sigmoid, 1.0, "between 0 and 1"
+    )
 
 
 _LEARNED = {name: _positive(name) for name in ("alpha", "beta", "epsilon")} | {
