@@ -15,9 +15,9 @@ def spatial_apart(spec: PermutationSpec) -> PermutationSpec:
     In a chain of layers every weight lies between the units of one layer and those of the next,
     and a vector (a bias, a scale) along the units of one. Kernels have spatial axes besides: NFN
     folds them into the channels (Zhou et al., "Permutation Equivariant Neural Functionals", arXiv
-    2302.14040, appendix on convolutions), so every position has coefficients of its own. That is
-    the same as a tensor for each position, which is what the returned spec says: its layer is the
-    equivariant linear layer of :class:`unf_lopt.UNFLinear`.
+    2302.14040), so every position has coefficients of its own. That is the same as a tensor for
+    each position, which is what the returned spec says: NFN's layer is :class:`unf_lopt.UNFLinear`
+    on it.
 
     Which of a kernel's fixed axes are spatial: all where two others are permutable; else all but
     the one that other parameters share, as a bias shares the classes; else the channels are the
