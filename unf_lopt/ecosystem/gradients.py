@@ -218,10 +218,13 @@ def init_unroll_states(worker_weights: Any, estimators: Sequence[Any], key: jax.
       key: split among them.
     """
     keys = jax.random.split(key, len(estimators))
-    return [
+    states = [
         estimator.init_worker_state(worker_weights, key)
         for estimator, key in zip(estimators, keys, strict=True)
     ]
+    # PES starts both signs with the same arrays, which GitHub main donates both: an error where XLA
+    # finds a use for one, as it does when two leaves of a task differ in size by a factor of two.
+    return jax.tree_util.tree_map(jnp.copy, states)
 
 
 def compute_gradient(
