@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unf_lopt import ecosystem
-from unf_lopt.optimizers import deep_sets, learned_sgdm, unf
+from unf_lopt.optimizers import deep_sets, learned_sgdm, nfn, unf, unf_universal
 from unf_lopt.outer_training import norm_clipped_adam
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
 
@@ -79,6 +79,8 @@ def contestants() -> dict[str, Callable[[], Any]]:
     makers = {
         "unf": functools.partial(unf, task_family),
         "unf, released mode": functools.partial(unf, task_family, mode="released"),
+        "nfn": functools.partial(nfn, task_family),
+        "unf_universal": functools.partial(unf_universal, task_family),
         "deep_sets": deep_sets,
         "learned_sgdm": learned_sgdm,
     }

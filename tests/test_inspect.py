@@ -35,5 +35,5 @@ def test_tasks_and_families_by_name(name):
 
 
 def test_what_is_no_task():
-    with pytest.raises(ValueError, match="makes a ResidualLearnedOptimizer, not a task"):
+    with pytest.raises(ValueError, match="makes a FunctionalLearnedOptimizer, not a task"):
         ecosystem.named_task_family("learned_sgdm")

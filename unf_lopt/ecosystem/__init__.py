@@ -23,6 +23,7 @@ _OURS = {
     "data_source": "data",
     "define_flags": "config",
     "fresh_datasets": "data",
+    "gradient_estimator": "gradients",
     "init_unroll_states": "gradients",
     "make_gradient_estimators": "gradients",
     "load_language_module": "texts",

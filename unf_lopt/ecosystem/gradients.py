@@ -1,6 +1,7 @@
 """Meta-gradients and outer steps with the ecosystem's estimators and learner, in either version."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,12 +55,101 @@ def theta_of(learner: Any, state: Any) -> PyTree:
     return learner.get_meta_params(state)
 
 
-def make_gradient_estimators(learned_opt: Any, key: jax.Array, num: int) -> list[Any]:
-    """The ecosystem's `build_gradient_estimators`, configured by gin: `num` estimators."""
+def make_gradient_estimators(
+    learned_opt: Any, key: jax.Array, num: int, task_families: Sequence[Any] = ()
+) -> list[Any]:
+    """The ecosystem's `build_gradient_estimators`, configured by gin.
+
+    Args:
+      learned_opt: the `LearnedOptimizer`.
+      key: for what gin's `sample_task_family_fn` samples.
+      num: how many estimators.
+      task_families: task families or tasks: `num` estimators for each of them, in place of what
+        gin's `sample_task_family_fn` gives. The optimizer is bound to each, if it can be bound.
+
+    Raises:
+      ValueError: the families take thetas of different weight spaces.
+    """
     worker = {} if ecosystem.version() == "release" else {"worker_id": 0}
-    return ecosystem.build_gradient_estimators(
-        learned_opt=learned_opt, key=key, num_gradient_estimators=num, **worker
-    )
+
+    def build(lopt: Any, key: jax.Array, **family: Any) -> list[Any]:
+        return ecosystem.build_gradient_estimators(
+            learned_opt=lopt, key=key, num_gradient_estimators=num, **worker, **family
+        )
+
+    if not task_families:
+        return build(learned_opt, key)
+    families = [
+        ecosystem.single_task_to_family(family) if isinstance(family, ecosystem.Task) else family
+        for family in task_families
+    ]
+    bound = [_bound(learned_opt, family) for family in families]
+    names = ["the optimizer itself", *(family.name for family in families)]
+    _check_one_theta([learned_opt, *bound], names)
+    keys = jax.random.split(key, len(families))
+    return [
+        estimator
+        for lopt, family, own in zip(bound, families, keys, strict=True)
+        for estimator in build(lopt, own, sample_task_family_fn=lambda _, family=family: family)
+    ]
+
+
+def _bound(learned_opt: Any, task_family: Any) -> Any:
+    return learned_opt.bind(task_family) if hasattr(learned_opt, "bind") else learned_opt
+
+
+def _check_one_theta(learned_opts: Sequence[Any], names: Sequence[str]) -> None:
+    known = [
+        (name, lopt.theta_spec.canonical())
+        for name, lopt in zip(names, learned_opts, strict=True)
+        if getattr(lopt, "theta_spec", None) is not None
+    ]
+    for (one, spec), (other, other_spec) in itertools.pairwise(known):
+        if spec != other_spec:
+            raise ValueError(
+                f"{learned_opts[0].name} has a theta for one weight space, and those of {one} and "
+                f"{other} differ; for task families of different architectures take "
+                f"unf_universal. First against second:\n{spec.difference(other_spec)}"
+            )
+
+
+def gradient_estimator(
+    estimator: Any,
+    task_family: Any,
+    learned_opt: Any,
+    trunc_sched: Any,
+    *,
+    num_tasks: int,
+    random_initial_iteration_offset: int = 0,
+    **options: Any,
+) -> Any:
+    """An estimator of the ecosystem without gin, in either version.
+
+    Args:
+      estimator: `ecosystem.TruncatedPES`, `TruncatedES`, `TruncatedGrad` or `FullES`.
+      task_family: what to train on.
+      learned_opt: the `LearnedOptimizer` whose theta it differentiates.
+      trunc_sched: when an inner run starts anew, such as `ConstantTruncationSchedule(2000)`; for
+        `FullES`, which runs all of it in every outer step, its length.
+      num_tasks: inner runs in parallel.
+      random_initial_iteration_offset: inner runs start with a step count drawn below this, so that
+        they do not all end at once; not for `FullES`.
+      **options: of the estimator.
+    """
+    of_step = {"task_family": task_family, "learned_opt": learned_opt, "num_tasks": num_tasks}
+    if estimator is not ecosystem.FullES:
+        of_step["trunc_sched"] = trunc_sched
+        of_step["random_initial_iteration_offset"] = random_initial_iteration_offset
+    elif ecosystem.version() == "release":
+        options["unroll_length"] = int(trunc_sched.init(jax.random.PRNGKey(0), None).length)
+    else:
+        schedules = ecosystem.load("outer_trainers.truncation_schedule")
+        of_step["trunc_sched"] = schedules.NeverEndingTruncationSchedule()
+        options["truncation_schedule"] = trunc_sched
+    if ecosystem.version() == "release":
+        return estimator(**of_step, **options)
+    steps = ecosystem.load("outer_trainers.lopt_truncated_step")
+    return estimator(steps.VectorizedLOptTruncatedStep(**of_step), **options)
 
 
 def truncated_pes(
@@ -91,23 +181,18 @@ def truncated_pes(
         they do not all end at once.
       stack_antithetic_samples: run both signs as one batch instead of one after the other.
     """
-    of_pes = {
-        "trunc_length": trunc_length,
-        "std": std,
-        "steps_per_jit": steps_per_jit,
-        "stack_antithetic_samples": stack_antithetic_samples,
-    }
-    of_step = {
-        "task_family": task_family,
-        "learned_opt": learned_opt,
-        "trunc_sched": trunc_sched,
-        "num_tasks": num_tasks,
-        "random_initial_iteration_offset": random_initial_iteration_offset,
-    }
-    if ecosystem.version() == "release":
-        return ecosystem.TruncatedPES(**of_step, **of_pes)
-    steps = ecosystem.load("outer_trainers.lopt_truncated_step")
-    return ecosystem.TruncatedPES(steps.VectorizedLOptTruncatedStep(**of_step), **of_pes)
+    return gradient_estimator(
+        ecosystem.TruncatedPES,
+        task_family,
+        learned_opt,
+        trunc_sched,
+        num_tasks=num_tasks,
+        random_initial_iteration_offset=random_initial_iteration_offset,
+        trunc_length=trunc_length,
+        std=std,
+        steps_per_jit=steps_per_jit,
+        stack_antithetic_samples=stack_antithetic_samples,
+    )
 
 
 def task_name(estimator: Any) -> str:
@@ -137,8 +222,9 @@ def init_unroll_states(worker_weights: Any, estimators: Sequence[Any], key: jax.
         estimator.init_worker_state(worker_weights, key)
         for estimator, key in zip(estimators, keys, strict=True)
     ]
-    # GitHub main donates the states' buffers. Initial values that depend on no key, such as an
-    # identity, can be one buffer in several places, and none may be donated twice.
+    # GitHub main donates the states' buffers, and none may be donated twice: PES starts both signs
+    # with the same arrays, and initial values that depend on no key, such as an identity, can be
+    # one buffer in several places.
     return jax.tree_util.tree_map(jnp.copy, states)
 
 

@@ -1,5 +1,6 @@
 """Learned optimizers: input features, the step, the functional in it, by their gin names."""
 
+from unf_lopt.optimizers.binding import SymmetryOptions
 from unf_lopt.optimizers.checkpoint import (
     CONFIG,
     check_spec,
@@ -11,16 +12,13 @@ from unf_lopt.optimizers.checkpoint import (
     saved_spec,
     write_whole,
 )
-from unf_lopt.optimizers.family import deep_sets, learned_sgdm, step_options, unf
-from unf_lopt.optimizers.learned_optimizer import (
-    ResidualLearnedOptimizer,
-    StepOptions,
-    SymmetryOptions,
-)
+from unf_lopt.optimizers.family import deep_sets, learned_sgdm, nfn, unf, unf_universal
+from unf_lopt.optimizers.learned_optimizer import FunctionalLearnedOptimizer
+from unf_lopt.optimizers.step import StepOptions, step_options
 
 __all__ = [
     "CONFIG",
-    "ResidualLearnedOptimizer",
+    "FunctionalLearnedOptimizer",
     "StepOptions",
     "SymmetryOptions",
     "check_spec",
@@ -28,11 +26,13 @@ __all__ = [
     "learned_sgdm",
     "load_theta",
     "newest_params",
+    "nfn",
     "optimizer_name",
     "parameter_checkpoint",
     "params_file",
     "saved_spec",
     "step_options",
     "unf",
+    "unf_universal",
     "write_whole",
 ]

@@ -46,7 +46,7 @@ def parameter_checkpoint(theta: PyTree, step: int, lopt: Any) -> Any:
       step: the outer steps that made it.
       lopt: the learned optimizer that it belongs to.
     """
-    spec = getattr(lopt, "spec", None)
+    spec = getattr(lopt, "theta_spec", None)
     identity = "" if spec is None else json.dumps({"spec": spec.to_json()})
     return ecosystem.ParameterCheckpoint(params=theta, gen_id=identity, step=step)
 
@@ -55,8 +55,8 @@ def saved_spec(source: str | os.PathLike[str]) -> PermutationSpec | None:
     """The weight space that a ``params_N``, or the newest in a run's folder, was written for.
 
     Returns:
-      The spec, or None where the file does not say: the optimizer needs none, or the ecosystem's
-      own loop wrote it.
+      The spec, or None where the file does not say: the optimizer needs none, its theta is for
+      every weight space, or the ecosystem's own loop wrote the file.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -68,10 +68,12 @@ def saved_spec(source: str | os.PathLike[str]) -> PermutationSpec | None:
 def check_spec(source: str | os.PathLike[str], lopt: Any) -> None:
     """Refuses a theta that was written for another weight space than an optimizer's.
 
+    A theta that is for every weight space (``unf_universal``'s) names none and is not refused.
+
     Raises:
       ValueError: naming the differences.
     """
-    saved, bound = saved_spec(source), getattr(lopt, "spec", None)
+    saved, bound = saved_spec(source), getattr(lopt, "theta_spec", None)
     if saved is None or bound is None:
         return
     difference = saved.canonical().difference(bound.canonical())

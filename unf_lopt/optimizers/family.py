@@ -3,75 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import gin
 
-from unf_lopt.layers import check_layer_options
-from unf_lopt.optimizers.functional import Functional, deep_sets_functional, unf_functional
-from unf_lopt.optimizers.learned_optimizer import (
-    ResidualLearnedOptimizer,
-    StepOptions,
-    SymmetryOptions,
+from unf_lopt.layers import check_layer_options, equivariant_linear
+from unf_lopt.optimizers.binding import SymmetryOptions
+from unf_lopt.optimizers.chains import spatial_apart
+from unf_lopt.optimizers.functional import (
+    SOME_SPEC,
+    Functional,
+    deep_sets_functional,
+    equivariant_functional,
 )
-from unf_lopt.optimizers.scalars import StepScalars
+from unf_lopt.optimizers.learned_optimizer import FunctionalLearnedOptimizer
+from unf_lopt.optimizers.step import StepOptions, step_options
 from unf_lopt.symmetry import PermutationSpec
 
-# What paper and released code do differently. Released: step_mult 0.1, out_mult 1e-4.
-_MODES = {
-    "paper": {"scalars": "log", "momentum": "sum", "inputs": "raw", "initial_beta": 1e-3},
-    "released": {
-        "scalars": "constant",
-        "momentum": "average",
-        "inputs": "tensor_rms",
-        "initial_beta": 1e-4,
-    },
-}
-
-
-def step_options(
-    mode: str = "paper",
-    *,
-    scalars: str | None = None,
-    momentum: str | None = None,
-    inputs: str | None = None,
-    initial_alpha: float = 0.1,
-    initial_beta: float | None = None,
-    initial_gamma: float = 0.9,
-) -> StepOptions:
-    """How the step of an optimizer is computed; what is None is what the mode says.
-
-    Args:
-      mode: ``"paper"``: the paper's equations (momenta m ← γ·m + ∇, inputs as they are, the
-        three scalars learned, β = 0.001 at first). ``"released"``: the authors' released code
-        (momenta are averages, inputs clipped and normalized per tensor, the scalars
-        constants, β = 0.0001).
-      scalars: ``"log"`` (α, β as logarithms, γ0 as a logit; the default in paper mode),
-        ``"raw"`` (as in the paper) or ``"constant"``.
-      momentum: ``"sum"`` or ``"average"``.
-      inputs: ``"raw"``, ``"tensor_rms"`` or ``"channel_rms"``, see
-        :func:`unf_lopt.optimizers.features.input_features`.
-      initial_alpha: step size at first.
-      initial_beta: weight of the functional at first.
-      initial_gamma: decay of the nominal momentum at first.
-
-    Raises:
-      ValueError: an option that is not one of these.
-    """
-    if mode not in _MODES:
-        raise ValueError(f"mode={mode!r}: choose one of {tuple(_MODES)}.")
-    given = {
-        "scalars": scalars,
-        "momentum": momentum,
-        "inputs": inputs,
-        "initial_beta": initial_beta,
-    }
-    chosen = _MODES[mode] | {name: value for name, value in given.items() if value is not None}
-    return StepOptions(
-        StepScalars(chosen["scalars"], initial_alpha, chosen["initial_beta"], initial_gamma),
-        chosen["momentum"],
-        chosen["inputs"],
-    )
+MakeFunctional = Callable[[PermutationSpec, int], Functional]
 
 
 @gin.configurable(module="unf_lopt")
@@ -88,8 +38,8 @@ def unf(
     verify: bool = False,
     randomness: str = "frozen",
     **step: Any,
-) -> ResidualLearnedOptimizer:
-    """A learned optimizer whose correction is a universal neural functional.
+) -> FunctionalLearnedOptimizer:
+    """A learned optimizer whose functional is a universal neural functional.
 
     ``W ← W − α·(m^γ0 + β·f(W, ∇, {m^γi}, t))`` with f three pointwise layers of 32 channels
     with ReLU and one UNF layer (Zhou et al., arXiv 2402.05232, eq. 15 and appendix C.2).
@@ -116,17 +66,123 @@ def unf(
       SymmetryError: ``verify`` is asked for and fails.
       TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
     """
-    options = step_options(mode, **step)
     layer_options = {"fixed_axes": fixed_axes, "bias": bias, "initialization": initialization}
     check_layer_options(**layer_options)
 
-    def make(spec: PermutationSpec | None) -> Functional:
-        return unf_functional(spec, hidden_channels, hidden_layers, **layer_options)
+    def make(spec: PermutationSpec, output_channels: int) -> Functional:
+        return equivariant_functional(
+            spec, hidden_channels, hidden_layers, output_channels, **layer_options
+        )
 
     symmetry = SymmetryOptions(verify, randomness)
-    lopt = ResidualLearnedOptimizer("unf", make, options, symmetry)
-    source = task_family if spec is None else spec
-    return lopt if source is None else lopt.bind(source)
+    return _bound("unf", make, step_options(mode, **step), symmetry, task_family, spec)
+
+
+@gin.configurable(module="unf_lopt")
+def nfn(
+    task_family: Any = None,
+    spec: PermutationSpec | None = None,
+    mode: str = "paper",
+    *,
+    hidden_channels: int = 32,
+    hidden_layers: int = 3,
+    bias: str = "tensor",
+    initialization: str = "pointwise",
+    verify: bool = False,
+    randomness: str = "frozen",
+    **step: Any,
+) -> FunctionalLearnedOptimizer:
+    """The same optimizer with an NFN-NP layer in place of UNF's, for MLPs and CNNs.
+
+    On an MLP it is the same layer. In a CNN every spatial position of a kernel has channels, and
+    so coefficients, of its own (Zhou et al., "Permutation Equivariant Neural Functionals", arXiv
+    2302.14040); see :func:`unf_lopt.optimizers.chains.spatial_apart`. With C channels, T basis
+    maps of the last layer and b biases, f has ``20·C + 2·C·(C + 1) + C·T + b`` parameters; a
+    kernel of k positions counts as k tensors. The paper's counts, with α, β and γ0: 3,783 on its
+    MLP is ``bias="tensor"`` (T = 32, b = 4), 41,603 on its CNN ``bias="none"`` (T = 1,214).
+
+    The arguments are those of :func:`unf`.
+
+    Raises:
+      SpecError: the weight space is no chain of layers.
+      ValueError: an option that is not one of these.
+      SymmetryError: ``verify`` is asked for and fails.
+      TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
+    """
+    layer_options = {"fixed_axes": "exchangeable", "bias": bias, "initialization": initialization}
+    check_layer_options(**layer_options)
+
+    def make(spec: PermutationSpec, output_channels: int) -> Functional:
+        return equivariant_functional(
+            spatial_apart(spec), hidden_channels, hidden_layers, output_channels, **layer_options
+        )
+
+    symmetry = SymmetryOptions(verify, randomness)
+    return _bound("nfn", make, step_options(mode, **step), symmetry, task_family, spec)
+
+
+@gin.configurable(module="unf_lopt")
+def unf_universal(
+    task_family: Any = None,
+    spec: PermutationSpec | None = None,
+    mode: str = "paper",
+    *,
+    hidden_channels: int = 32,
+    hidden_layers: int = 3,
+    roles: bool = True,
+    cross_terms: bool = False,
+    fixed_axes: str = "exchangeable",
+    bias: str = "tensor",
+    initialization: str = "pointwise",
+    verify: bool = False,
+    randomness: str = "frozen",
+    **step: Any,
+) -> FunctionalLearnedOptimizer:
+    """The same optimizer with one theta for every architecture.
+
+    Its last layer has coefficients that depend on the kind of a basis map and not on the tensors
+    (:class:`unf_lopt.layers.TiedLinear`), so theta is the same in number and shape for any task.
+    Theta of one architecture, or of many (``train.task_families``), loads on any other. It can be
+    initialized unbound; an inner optimizer takes a binding.
+
+    Args:
+      task_family: as of :func:`unf`.
+      spec: as of :func:`unf`.
+      mode: as of :func:`unf`.
+      hidden_channels: channels of the pointwise layers.
+      hidden_layers: how many pointwise layers.
+      roles: whether f is told what a parameter is for (a bias, a first weight, a kernel, …) in
+        eight more input channels, see :func:`unf_lopt.layers.role_features`.
+      cross_terms: of the last layer, as of :class:`unf_lopt.layers.TiedLinear`.
+      fixed_axes: of the last layer: ``"exchangeable"`` or ``"positional"``.
+      bias: of the last layer: ``"tensor"`` (one for each rank) or ``"none"``.
+      initialization: of the last layer.
+      verify: as of :func:`unf`.
+      randomness: as of :func:`unf`.
+      **step: the other arguments of :func:`step_options`.
+
+    Raises:
+      ValueError: an option that is not one of these.
+      SymmetryError: ``verify`` is asked for and fails.
+      TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
+    """
+    layer_options = {
+        "coefficients": "tied",
+        "cross_terms": cross_terms,
+        "fixed_axes": fixed_axes,
+        "bias": bias,
+        "initialization": initialization,
+    }
+    equivariant_linear(SOME_SPEC, 1, **layer_options)  # says what is wrong with them at once
+
+    def make(spec: PermutationSpec, output_channels: int) -> Functional:
+        return equivariant_functional(
+            spec, hidden_channels, hidden_layers, output_channels, roles=roles, **layer_options
+        )
+
+    symmetry = SymmetryOptions(verify, randomness)
+    options = step_options(mode, **step)
+    return _bound("unf_universal", make, options, symmetry, task_family, spec, universal=True)
 
 
 @gin.configurable(module="unf_lopt")
@@ -137,32 +193,55 @@ def deep_sets(
     hidden_channels: int = 32,
     hidden_layers: int = 3,
     **step: Any,
-) -> ResidualLearnedOptimizer:
+) -> FunctionalLearnedOptimizer:
     """The same optimizer with a pointwise last layer: it sees every entry by itself.
 
     Needs no spec, so ``task_family`` is taken, and not used, for the sake of configs in which
     the optimizer is one binding. The other arguments are those of :func:`unf`.
     """
     del task_family
-
-    def make(spec: PermutationSpec | None) -> Functional:
-        return deep_sets_functional(hidden_channels, hidden_layers)
-
     options = step_options(mode, **step)
-    return ResidualLearnedOptimizer("deep_sets", make, options, symmetry=None)
+    channels = options.nominal_term.output_channels
+    functional = deep_sets_functional(hidden_channels, hidden_layers, channels)
+    return FunctionalLearnedOptimizer("deep_sets", lambda spec: functional, options, symmetry=None)
 
 
 @gin.configurable(module="unf_lopt")
 def learned_sgdm(
     task_family: Any = None, mode: str = "paper", *, scalars: str = "log", **step: Any
-) -> ResidualLearnedOptimizer:
+) -> FunctionalLearnedOptimizer:
     """SGD with momentum whose step size and decay are meta-learned: the optimizer with β = 0.
 
-    The arguments are those of :func:`unf`; ``task_family`` is taken and not used. Its scalars
-    are all that it learns, so they are learned in every mode.
+    With ``nominal="adam"`` it is Adam with learned α, β1, β2 and ε. The arguments are those of
+    :func:`unf`; ``task_family`` is taken and not used. Its scalars are all that it learns, so
+    they are learned in every mode.
+
+    Raises:
+      ValueError: an option that is not one of these, or ``nominal="none"``: nothing is left.
+      TypeError: an unknown argument.
     """
     del task_family
     options = step_options(mode, scalars=scalars, **step)
-    without_beta = dataclasses.replace(options.scalars, beta=None)
-    options = dataclasses.replace(options, scalars=without_beta)
-    return ResidualLearnedOptimizer("learned_sgdm", None, options, symmetry=None)
+    if options.nominal == "none":
+        raise ValueError("learned_sgdm(nominal='none'): without a nominal term nothing is left.")
+    options = dataclasses.replace(options, scalars=options.scalars.without("beta"))
+    return FunctionalLearnedOptimizer("learned_sgdm", None, options, symmetry=None)
+
+
+def _bound(
+    name: str,
+    make: MakeFunctional,
+    options: StepOptions,
+    symmetry: SymmetryOptions,
+    task_family: Any,
+    spec: PermutationSpec | None,
+    *,
+    universal: bool = False,
+) -> FunctionalLearnedOptimizer:
+    """The optimizer, bound to the spec or else to the task family, if there is one."""
+    channels = options.nominal_term.output_channels
+    lopt = FunctionalLearnedOptimizer(
+        name, lambda spec: make(spec, channels), options, symmetry, universal=universal
+    )
+    source = task_family if spec is None else spec
+    return lopt if source is None else lopt.bind(source)

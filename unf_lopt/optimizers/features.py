@@ -19,32 +19,39 @@ _NORMALIZER_EPSILON = 1e-5
 
 
 def zero_momentum(params: PyTree, count: int | None = None) -> PyTree:
-    """Momenta before the first step: zeros ``[*shape]``, or ``[*shape, count]``; float32."""
+    """Momenta before the first step: zeros ``[*shape]``, or ``[*shape, count]``.
+
+    In float32, or in the parameters' own type where it is wider.
+    """
     trailing = () if count is None else (count,)
-    return jax.tree.map(lambda p: jnp.zeros((*jnp.shape(p), *trailing), jnp.float32), params)
+    return jax.tree.map(lambda p: jnp.zeros((*jnp.shape(p), *trailing), wide_dtype(p)), params)
 
 
-def update_momentum(momentum: PyTree, grad: PyTree, decay: Any, kind: str) -> PyTree:
+def wide_dtype(x: Any) -> Any:
+    """What is computed with for an array: float32, or its own type where it is wider."""
+    return jnp.result_type(x, jnp.float32)
+
+
+def update_momenta(momenta: PyTree, grad: PyTree, kind: str) -> PyTree:
     """``m ← γ·m + ∇`` (``"sum"``, the paper's) or ``m ← γ·m + (1 − γ)·∇`` (``"average"``).
 
     Args:
-      momentum: leaves ``[*shape]``, or ``[*shape, decays]`` where ``decay`` is an array.
+      momenta: leaves ``[*shape, 6]``, one for each of ``MOMENTUM_DECAYS``.
       grad: leaves ``[*shape]``.
-      decay: γ, a scalar or an array of one for each trailing channel.
       kind: one of ``MOMENTA``.
     """
-    decay = jnp.asarray(decay, jnp.float32)
-    weight = 1.0 if kind == "sum" else 1.0 - decay
 
     def update(m: jax.Array, g: jax.Array) -> jax.Array:
-        return decay * m + weight * g.reshape(*g.shape, *(1,) * decay.ndim)
+        decays = jnp.asarray(MOMENTUM_DECAYS, m.dtype)
+        weights = 1 if kind == "sum" else 1 - decays
+        return (decays * m + weights * g[..., None]).astype(m.dtype)
 
-    return jax.tree.map(update, momentum, grad)
+    return jax.tree.map(update, momenta, grad)
 
 
-def time_encoding(iteration: jax.Array) -> jax.Array:
+def time_encoding(iteration: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     """``tanh(t/τ − 1)`` over eleven time scales τ from 1 to 100,000 steps: ``[11]``."""
-    return jnp.tanh(iteration / jnp.asarray(TIMESCALES, jnp.float32) - 1.0)
+    return jnp.tanh(iteration / jnp.asarray(TIMESCALES, dtype) - 1)
 
 
 def input_features(
@@ -65,16 +72,17 @@ def input_features(
       inputs: one of ``INPUTS``.
 
     Returns:
-      Leaves ``[*shape, 19]``, float32.
+      Leaves ``[*shape, 19]``, float32 or the momenta's wider type.
     """
-    encoding = time_encoding(iteration)
 
     def channels(p: jax.Array, g: jax.Array, m: jax.Array) -> jax.Array:
-        x = jnp.concatenate([p[..., None], g[..., None], m], axis=-1).astype(jnp.float32)
+        p, g = p.astype(m.dtype), g.astype(m.dtype)
+        x = jnp.concatenate([p[..., None], g[..., None], m], axis=-1)
         if inputs != "raw":
             entries = tuple(range(x.ndim - 1))
             axes = entries if inputs == "channel_rms" else None
             x = _normalize(jnp.clip(x, -1.0, 1.0), axes)
+        encoding = time_encoding(iteration, x.dtype)
         time = jnp.broadcast_to(encoding, (*x.shape[:-1], len(TIMESCALES)))
         return jnp.concatenate([x, time], axis=-1)
 

@@ -1,10 +1,8 @@
-"""The learned optimizer of the paper's equation 15, with any functional in it."""
+"""The learned optimizer: features, a functional of them, and the step, for the ecosystem."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -14,60 +12,41 @@ import jax.numpy as jnp
 
 from unf_lopt import ecosystem
 from unf_lopt.optimizers import features
-from unf_lopt.optimizers.functional import Functional
-from unf_lopt.optimizers.scalars import StepScalars
+from unf_lopt.optimizers.binding import SymmetryOptions, resolve_spec
+from unf_lopt.optimizers.frozen import check_paths, trainable, trainable_spec, with_frozen
+from unf_lopt.optimizers.functional import SOME_SPEC, Functional
+from unf_lopt.optimizers.step import StepOptions
 from unf_lopt.symmetry import PermutationSpec
+from unf_lopt.symmetry._spec import path_string
 
 PyTree = Any
-
-_LOG = logging.getLogger("unf_lopt")
-
-
-@dataclasses.dataclass(frozen=True)
-class StepOptions:
-    """How the step is computed.
-
-    Attributes:
-      scalars: α, β and γ0.
-      momentum: ``"sum"``: m ← γ·m + ∇; ``"average"``: m ← γ·m + (1 − γ)·∇.
-      inputs: ``"raw"``, ``"tensor_rms"`` or ``"channel_rms"``, see
-        :func:`features.input_features`.
-    """
-
-    scalars: StepScalars
-    momentum: str = "sum"
-    inputs: str = "raw"
-
-    def __post_init__(self) -> None:
-        if self.momentum not in features.MOMENTA:
-            raise ValueError(f"momentum={self.momentum!r}: choose one of {features.MOMENTA}.")
-        if self.inputs not in features.INPUTS:
-            raise ValueError(f"inputs={self.inputs!r}: choose one of {features.INPUTS}.")
 
 
 @flax.struct.dataclass
 class OptimizerState:
-    """State of one inner training run.
+    """State of one inner training run; what is kept of a parameter is not kept of frozen ones.
 
     Attributes:
       params: the task's parameters.
       state: the task's model state.
-      nominal_momentum: m^γ0, leaves ``[*shape]``.
+      nominal: of the nominal term: its momenta, leaves ``[*shape]``.
       momenta: the six input momenta, leaves ``[*shape, 6]``; None without a functional.
       iteration: steps taken.
     """
 
     params: PyTree
     state: PyTree
-    nominal_momentum: PyTree
+    nominal: PyTree
     momenta: PyTree
     iteration: jax.Array
 
 
-class ResidualOptimizer(ecosystem.Optimizer):
-    """One inner optimizer: equation 15 with given meta-parameters.
+class FunctionalOptimizer(ecosystem.Optimizer):
+    """One inner optimizer: the step with given meta-parameters.
 
-    ``W ← W − α·(m^γ0 + β·f(W, ∇, {m^γi}, t))`` (Zhou et al., arXiv 2402.05232, eq. 15).
+    ``W ← W − α·(d + λ·W)``, d of the nominal term and the functional
+    ``f(W, ∇, {m^γi}, t)``: with the paper's, ``d = m^γ0 + β·f`` (Zhou et al., arXiv 2402.05232,
+    eq. 15).
     """
 
     def __init__(
@@ -95,15 +74,20 @@ class ResidualOptimizer(ecosystem.Optimizer):
 
         Raises:
           SpecError: the parameters are not those of the weight space it is bound to.
+          ValueError: a frozen path is no parameter's.
         """
+        options = self._options
+        paths = [path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        check_paths(paths, options.frozen)
+        trained = trainable(params, options.frozen)
         if self._spec is not None:
-            self._spec.flatten(params)
-        count = len(features.MOMENTUM_DECAYS)
+            self._spec.flatten(trained)
+        zeros, count = features.zero_momentum(trained), len(features.MOMENTUM_DECAYS)
         return OptimizerState(
             params=params,
             state=model_state,
-            nominal_momentum=features.zero_momentum(params),
-            momenta=features.zero_momentum(params, count) if self._functional else None,
+            nominal=options.nominal_term.init(zeros, options.momentum),
+            momenta=features.zero_momentum(trained, count) if self._functional else None,
             iteration=jnp.asarray(0, jnp.int32),
         )
 
@@ -117,26 +101,29 @@ class ResidualOptimizer(ecosystem.Optimizer):
         **kwargs: Any,
     ) -> OptimizerState:
         """One step; ``loss`` and ``key`` are not used."""
-        kind = self._options.momentum
-        scalars = self._options.scalars.values(self._theta["scalars"])
-        nominal = features.update_momentum(opt_state.nominal_momentum, grad, scalars["gamma"], kind)
-        direction, momenta = nominal, opt_state.momenta
-        if self._functional:
-            momenta = features.update_momentum(momenta, grad, features.MOMENTUM_DECAYS, kind)
-            inputs = features.input_features(
-                opt_state.params, grad, momenta, opt_state.iteration, self._options.inputs
-            )
-            correction = self._functional.apply(self._theta["functional"], inputs)
-            direction = jax.tree.map(
-                lambda m, f: m + scalars["beta"] * f[..., 0], nominal, correction
-            )
-        params = jax.tree.map(
-            lambda w, d: (w - scalars["alpha"] * d).astype(w.dtype), opt_state.params, direction
+        options = self._options
+        scalars = options.scalars.values(self._theta["scalars"])
+        params = trainable(opt_state.params, options.frozen)
+        grad = options.gradient(trainable(grad, options.frozen))
+        direction, nominal = options.nominal_term.update(
+            opt_state.nominal, grad, scalars, options.momentum
         )
+        momenta = opt_state.momenta
+        if self._functional:
+            momenta = features.update_momenta(momenta, grad, options.momentum)
+            inputs = features.input_features(
+                params, grad, momenta, opt_state.iteration, options.inputs
+            )
+            direction = jax.tree.map(
+                lambda n, f: options.nominal_term.combine(n, f, scalars["beta"]),
+                direction,
+                self._functional.apply(self._theta["functional"], inputs),
+            )
+        params = options.moved(params, direction, scalars["alpha"])
         return OptimizerState(
-            params=params,
+            params=with_frozen(params, opt_state.params),
             state=model_state,
-            nominal_momentum=nominal,
+            nominal=nominal,
             momenta=momenta,
             iteration=opt_state.iteration + 1,
         )
@@ -146,8 +133,8 @@ class ResidualOptimizer(ecosystem.Optimizer):
         return state.replace(params=params)
 
 
-class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
-    """A functional that corrects momentum SGD: theta is its parameters and the scalars.
+class FunctionalLearnedOptimizer(ecosystem.LearnedOptimizer):
+    """A functional and a nominal term: theta is the one's parameters and the step's scalars.
 
     Args:
       name: what messages and logs call it.
@@ -155,9 +142,10 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
       options: how the step is computed.
       symmetry: how the spec of a task is found, see :class:`SymmetryOptions`; None for a
         functional that needs no spec.
+      universal: whether the functional's parameters are the same for every spec.
     """
 
-    spec: PermutationSpec | None = None  # the weight space, once it is bound to one
+    spec: PermutationSpec | None = None  # of the trainable parameters, once it is bound
 
     def __init__(
         self,
@@ -165,12 +153,15 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
         make_functional: Callable[[PermutationSpec | None], Functional] | None,
         options: StepOptions,
         symmetry: SymmetryOptions | None,
+        *,
+        universal: bool = False,
     ):
         super().__init__()
         self._name = name
         self._make_functional = make_functional
         self._options = options
         self._symmetry = symmetry
+        self._universal = universal
         self._functional: Functional | None = None
         if make_functional and symmetry is None:
             self._functional = make_functional(None)
@@ -180,19 +171,37 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
         """The name that gin selects it by."""
         return self._name
 
-    def bind(self, task_family: Any) -> ResidualLearnedOptimizer:
+    @property
+    def options(self) -> StepOptions:
+        """How the step is computed."""
+        return self._options
+
+    @property
+    def theta_spec(self) -> PermutationSpec | None:
+        """The weight space that theta is for; None where it is for any or not bound yet."""
+        return None if self._universal else self.spec
+
+    @property
+    def one_theta_for_all(self) -> bool:
+        """Whether theta has the same number and shapes for every weight space."""
+        return self._universal or self._symmetry is None
+
+    def bind(self, task_family: Any) -> FunctionalLearnedOptimizer:
         """The same optimizer for the weight space of a task family, a task or a spec.
 
         The spec of a task is found from its loss, see :func:`resolve_spec`.
 
         Raises:
           TypeError: ``task_family`` is none of these.
+          SpecError: the functional is not for such a weight space.
           SymmetryError: the spec is to be verified and is no symmetry of the loss.
+          ValueError: what is frozen is no parameter, or all of them.
         """
         if self._symmetry is None:
             return self
         bound = copy.copy(self)
-        bound.spec = resolve_spec(task_family, self._symmetry)
+        spec = resolve_spec(task_family, self._symmetry)
+        bound.spec = trainable_spec(spec, self._options.frozen)
         bound._functional = self._make_functional(bound.spec)
         return bound
 
@@ -200,21 +209,25 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
         """Initial theta: ``{"scalars": …, "functional": …}``.
 
         Raises:
-          ValueError: the optimizer needs a spec and is not bound to one.
+          ValueError: theta depends on the spec and the optimizer is not bound to one.
         """
         theta = {"scalars": self._options.scalars.init()}
         if self._make_functional:
-            theta["functional"] = self._bound_functional().init(key)
+            if self._universal:
+                functional = self._make_functional(SOME_SPEC)
+            else:
+                functional = self._bound_functional()
+            theta["functional"] = functional.init(key)
         return theta
 
-    def opt_fn(self, theta: PyTree, is_training: bool = False) -> ResidualOptimizer:
+    def opt_fn(self, theta: PyTree, is_training: bool = False) -> FunctionalOptimizer:
         """The inner optimizer with these meta-parameters.
 
         Raises:
           ValueError: the optimizer needs a spec and is not bound to one.
         """
         functional = self._bound_functional() if self._make_functional else None
-        return ResidualOptimizer(functional, self._options, theta, self.spec)
+        return FunctionalOptimizer(functional, self._options, theta, self.spec)
 
     def _bound_functional(self) -> Functional:
         if self._functional is None:
@@ -225,44 +238,3 @@ class ResidualLearnedOptimizer(ecosystem.LearnedOptimizer):
                 f"{self._name}.task_family = %TASK_FAMILY."
             )
         return self._functional
-
-
-@dataclasses.dataclass(frozen=True)
-class SymmetryOptions:
-    """How the spec of a task is found.
-
-    Attributes:
-      verify: whether it is verified on numbers, see :func:`unf_lopt.verify_spec`.
-      randomness: see :func:`unf_lopt.infer_spec`.
-    """
-
-    verify: bool = False
-    randomness: str = "frozen"
-
-
-def resolve_spec(source: Any, options: SymmetryOptions | None = None) -> PermutationSpec:
-    """The spec of a task family or a task, found from its loss, or the spec itself.
-
-    What was found is logged, at level INFO of the logger ``unf_lopt``.
-
-    Raises:
-      TypeError: for anything else.
-      SymmetryError: the spec is to be verified and is no symmetry of the loss.
-    """
-    options = options or SymmetryOptions()
-    if isinstance(source, PermutationSpec):
-        return source
-    if isinstance(source, ecosystem.Task):
-        source = ecosystem.single_task_to_family(source)
-    if not isinstance(source, ecosystem.TaskFamily):
-        raise TypeError(
-            f"expected a TaskFamily, a Task or a PermutationSpec; got {type(source).__name__}."
-        )
-    spec = ecosystem.spec_of(source, randomness=options.randomness)
-    _LOG.info("symmetry of %s:\n%s", source.name, spec)
-    if options.verify:
-        found = ecosystem.verify_spec_of(
-            source, spec, randomness=options.randomness, maximality=False
-        )
-        _LOG.info("%s", found)
-    return spec

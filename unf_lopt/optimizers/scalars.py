@@ -1,4 +1,4 @@
-"""The three scalars of the step: α, β and γ0, learned or constant."""
+"""The scalars of the step: α, β and those of the nominal term, learned or constant."""
 
 from __future__ import annotations
 
@@ -8,79 +8,83 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logit
+import numpy as np
+
+from unf_lopt.layers._partitions import check_option
 
 PARAMETRIZATIONS = ("log", "raw", "constant")
 
 
 class _Learned(NamedTuple):
-    """What is learned in place of a scalar, and the maps there and back."""
+    """What is learned in place of a scalar, the maps there and back, and what it must be."""
 
     name: str
-    of: Callable[[jax.Array], jax.Array]
+    of: Callable[[float], float]
     back: Callable[[jax.Array], jax.Array]
+    below: float
+    meaning: str
 
 
-_LEARNED = {
-    "alpha": _Learned("log_alpha", jnp.log, jnp.exp),
-    "beta": _Learned("log_beta", jnp.log, jnp.exp),
-    "gamma": _Learned("logit_gamma", logit, jax.nn.sigmoid),
+def _positive(name: str) -> _Learned:
+    return _Learned(f"log_{name}", np.log, jnp.exp, np.inf, "positive")
+
+
+def _share(name: str) -> _Learned:
+    return _Learned(
+        f"logit_{name}", lambda p: np.log(p) - np.log1p(-p), jax.nn.sigmoid, 1.0, "between 0 and 1"
+    )
+
+
+_LEARNED = {name: _positive(name) for name in ("alpha", "beta", "epsilon")} | {
+    name: _share(name) for name in ("gamma", "beta1", "beta2")
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class StepScalars:
-    """Step size α, weight of the functional β, decay of the nominal momentum γ0.
+    """Step size α, weight of the functional β, and the scalars of the nominal term.
 
-    A perturbation of σ = 0.01 moves a β of 0.001 tenfold and can take γ0 out of [0, 1), so
-    α and β are learned as logarithms and γ0 as a logit; ``"raw"`` learns them as they are (the
-    paper), ``"constant"`` does not learn them (the authors' released code).
+    A perturbation of σ = 0.01 moves a β of 0.001 tenfold and can take a decay γ0 out of [0, 1), so
+    α, β and Adam's ε are learned as logarithms and the decays γ0, β1 and β2 as logits; ``"raw"``
+    learns all as they are (the paper), ``"constant"`` learns none (the authors' released code).
 
     Attributes:
       parametrization: one of ``PARAMETRIZATIONS``.
-      alpha: initial step size.
-      beta: initial weight of the functional; None where there is none.
-      gamma: initial momentum decay.
+      initial: the initial value of every scalar that there is, by name: ``alpha``, ``beta``,
+        ``gamma``, ``beta1``, ``beta2``, ``epsilon``.
 
     Raises:
       ValueError: at construction, for an unknown parametrization, or a value that is not
-        positive (γ0: not between 0 and 1).
+        positive (a decay: not between 0 and 1).
     """
 
     parametrization: str
-    alpha: float = 0.1
-    beta: float | None = 0.001
-    gamma: float = 0.9
+    initial: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        if self.parametrization not in PARAMETRIZATIONS:
-            raise ValueError(f"scalars={self.parametrization!r}: choose one of {PARAMETRIZATIONS}.")
-        if not self.alpha > 0 or (self.beta is not None and not self.beta > 0):
-            raise ValueError(
-                f"initial_alpha={self.alpha}, initial_beta={self.beta}: both must be positive."
-            )
-        if not 0 < self.gamma < 1:
-            raise ValueError(f"initial_gamma={self.gamma}: must be between 0 and 1.")
+        check_option("scalars", self.parametrization, PARAMETRIZATIONS)
+        for name, value in self.initial.items():
+            if not 0 < value < _LEARNED[name].below:
+                raise ValueError(f"initial_{name}={value}: must be {_LEARNED[name].meaning}.")
+
+    def without(self, name: str) -> StepScalars:
+        """The same scalars but for one."""
+        kept = {own: value for own, value in self.initial.items() if own != name}
+        return dataclasses.replace(self, initial=kept)
 
     def init(self) -> dict[str, jax.Array]:
         """The learned scalars' initial values; empty where they are constant."""
         if self.parametrization == "constant":
             return {}
-        values = {"alpha": jnp.float32(self.alpha), "gamma": jnp.float32(self.gamma)}
-        if self.beta is not None:
-            values["beta"] = jnp.float32(self.beta)
-        if self.parametrization == "raw":
-            return values
-        return {_LEARNED[name].name: _LEARNED[name].of(value) for name, value in values.items()}
+        values = self.initial
+        if self.parametrization == "log":
+            values = {_LEARNED[name].name: _LEARNED[name].of(x) for name, x in values.items()}
+        return {name: jnp.asarray(x, jnp.result_type(float)) for name, x in values.items()}
 
     def values(self, theta: Mapping[str, jax.Array]) -> dict[str, Any]:
-        """α, β and γ0 from what ``init`` gave or training made of it."""
+        """The scalars by name, from what ``init`` gave or training made of it."""
         if self.parametrization == "constant":
-            return {"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma}
+            return dict(self.initial)
         if self.parametrization == "raw":
             return dict(theta)
-        return {
-            scalar: learned.back(theta[learned.name])
-            for scalar, learned in _LEARNED.items()
-            if learned.name in theta
-        }
+        return {name: _LEARNED[name].back(theta[_LEARNED[name].name]) for name in self.initial}

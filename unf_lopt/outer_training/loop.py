@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gin
@@ -24,6 +24,7 @@ def train(
     lopt: Any = gin.REQUIRED,
     num_steps: int = gin.REQUIRED,
     *,
+    task_families: Sequence[Any] = (),
     num_estimators: int = 1,
     seed: int = 0,
     init_theta_from: str | None = None,
@@ -42,7 +43,9 @@ def train(
       train_log_dir: the run's folder.
       lopt: the learned optimizer.
       num_steps: outer steps in all.
-      num_estimators: how many gradient estimators are averaged.
+      task_families: task families to train on together with one theta, the optimizer bound to
+        each; none for the one that gin's ``build_gradient_estimators`` has.
+      num_estimators: how many gradient estimators are averaged, of each family.
       seed: of theta, perturbations and inner problems.
       init_theta_from: a ``params_N`` or a run's folder to take the first theta from.
       save_every_seconds: time between checkpoints; one is always written at the end, on Ctrl-C
@@ -52,7 +55,8 @@ def train(
       The path of the last ``params_`` file.
 
     Raises:
-      ValueError: the folder has a run of another configuration; ``num_steps`` is not positive.
+      ValueError: the folder has a run of another configuration; ``num_steps`` is not positive;
+        the families' weight spaces differ and the optimizer has one theta for each.
       FileNotFoundError: ``init_theta_from`` is not there.
     """
     if num_steps < 1:
@@ -61,8 +65,8 @@ def train(
     folder.write_config()
     device = jax.devices()[0]
     print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
-    print(_weight_space(lopt))
-    run = _Run(folder, lopt, num_estimators, seed, init_theta_from)
+    print(_weight_space(lopt, task_families))
+    run = _Run(folder, lopt, task_families, num_estimators, seed, init_theta_from)
     sources = run.data_sources()
     for source in sources:
         print(f"data: {source}")
@@ -103,6 +107,7 @@ class _Run:
         self,
         folder: RunFolder,
         lopt: Any,
+        task_families: Sequence[Any],
         num_estimators: int,
         seed: int,
         init_theta_from: str | None,
@@ -114,7 +119,9 @@ class _Run:
         self._learner = ecosystem.make_learner(
             _WarmStart(load_theta(init_theta_from, lopt)[0]) if init_theta_from else lopt
         )
-        self._estimators = ecosystem.make_gradient_estimators(lopt, build_key, num_estimators)
+        self._estimators = ecosystem.make_gradient_estimators(
+            lopt, build_key, num_estimators, task_families
+        )
         learner_state = self._learner.init(init_key)
         weights = self._learner.get_state_for_worker(learner_state)
         unrolls = ecosystem.init_unroll_states(weights, self._estimators, unroll_key)
@@ -206,8 +213,11 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _weight_space(lopt: Any) -> str:
-    """One line: what an optimizer knows of the symmetry of its task."""
+def _weight_space(lopt: Any, task_families: Sequence[Any]) -> str:
+    """One line: what an optimizer knows of the symmetry of its task or tasks."""
+    if task_families:
+        names = ", ".join(family.name for family in task_families)
+        return f"{optimizer_name(lopt)}: one theta for {len(task_families)} task families: {names}"
     spec = getattr(lopt, "spec", None)
     if spec is None:
         return f"{optimizer_name(lopt)}: uses no permutation symmetry of the task"

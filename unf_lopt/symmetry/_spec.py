@@ -263,7 +263,7 @@ class PermutationSpec:
             for own in self.axes
         )
         sizes = tuple(item for item in self.sizes if item[0] not in axes)
-        return PermutationSpec(self.paths, new, sizes, self.fixed - axes.keys())
+        return PermutationSpec(self.paths, new, sizes, self.fixed.difference(axes))
 
     def renamed(self, names: Callable[[str], str]) -> PermutationSpec:
         """The same spec with other names of spaces; ``names`` must keep different ones apart."""

@@ -1,0 +1,69 @@
+"""Tiny inner problems in plain JAX, with the symmetries that inference finds in their losses."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unf_lopt import PermutationSpec, infer_spec
+
+INPUTS, UNITS, OUTPUTS, BATCH = 3, 4, 2, 5
+_CHAIN = {
+    "first": {"w": (INPUTS, UNITS), "b": (UNITS,)},
+    "last": {"w": (UNITS, OUTPUTS), "b": (OUTPUTS,)},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Parameters' shapes, and ``loss(params)`` on data of its own."""
+
+    shapes: Any
+    loss: Callable[[Any], jax.Array]
+
+    @functools.cached_property
+    def spec(self) -> PermutationSpec:
+        """The symmetry that is found from the loss."""
+        return infer_spec(self.loss, self.tree(lambda shape: jax.ShapeDtypeStruct(shape, "f4")))
+
+    @functools.cached_property
+    def grad(self) -> Callable[[Any], Any]:
+        """The compiled gradient."""
+        return jax.jit(jax.grad(self.loss))
+
+    def tree(self, leaf: Callable[[tuple[int, ...]], Any]) -> Any:
+        """A tree like the parameters of what a function makes of each shape."""
+        return jax.tree.map(leaf, self.shapes, is_leaf=lambda node: isinstance(node, tuple))
+
+    def random(self, seed: int, dtype: Any = None) -> Any:
+        """A tree like the parameters, standard normal."""
+        generator = np.random.default_rng(seed)
+        return self.tree(lambda shape: jnp.asarray(generator.normal(size=shape), dtype))
+
+
+def _data() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(7)
+    return generator.normal(size=(BATCH, INPUTS)), generator.normal(size=(BATCH, OUTPUTS))
+
+
+def _chain_loss(params: Any) -> jax.Array:
+    x, y = map(jnp.asarray, _data())
+    hidden = jnp.tanh(x @ params["first"]["w"] + params["first"]["b"])
+    return jnp.mean((hidden @ params["last"]["w"] + params["last"]["b"] - y) ** 2)
+
+
+def _recurrent_loss(params: Any) -> jax.Array:
+    x, y = map(jnp.asarray, _data())
+    hidden = jnp.tanh(x @ params["first"]["w"] + params["first"]["b"])
+    hidden = jnp.tanh(hidden + hidden @ params["recurrent"])
+    out = hidden @ params["last"]["w"] + params["last"]["b"]
+    return jnp.mean((params["scale"] * out - y) ** 2)
+
+
+# An MLP, and one with a recurrent matrix and a scalar.
+CHAIN = Problem(_CHAIN, _chain_loss)
+RECURRENT = Problem({**_CHAIN, "recurrent": (UNITS, UNITS), "scale": ()}, _recurrent_loss)

@@ -1,0 +1,183 @@
+"""What every optimizer must do, with every nominal term, on symmetries found from a loss."""
+
+import functools
+
+import flax
+import gin
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.optimizers.problems import CHAIN, RECURRENT
+from tests.optimizers.reference import ReferenceOptimizer
+from unf_lopt import assert_equivariant
+from unf_lopt.optimizers import (
+    deep_sets,
+    learned_sgdm,
+    load_theta,
+    nfn,
+    parameter_checkpoint,
+    saved_spec,
+    unf,
+    unf_universal,
+    write_whole,
+)
+
+# Of each optimizer a problem of its kind: NFN knows chains only.
+PROBLEMS = {
+    "unf": RECURRENT,
+    "deep_sets": RECURRENT,
+    "nfn": CHAIN,
+    "learned_sgdm": RECURRENT,
+    "unf_universal": RECURRENT,
+}
+MAKERS = {own.__name__: own for own in (unf, deep_sets, nfn, learned_sgdm, unf_universal)}
+CASES = [
+    (name, nominal)
+    for name in MAKERS
+    for nominal in ("momentum", "adam", "none")
+    if (name, nominal) != ("learned_sgdm", "none")
+]
+# All of the other options, spread over the nominal terms.
+OPTIONS = {
+    "momentum": {"mode": "paper", "initial_alpha": 0.02},
+    "adam": {"mode": "released", "scalars": "log", "initial_alpha": 0.02},
+    "none": {"mode": "released", "scalars": "log", "inputs": "channel_rms", "initial_alpha": 0.02},
+}
+
+
+class Case:
+    """One optimizer with one nominal term, its update compiled once for all tests."""
+
+    def __init__(self, name, nominal):
+        self.name, self.nominal, self.problem = name, nominal, PROBLEMS[name]
+        options = {"nominal": nominal, **OPTIONS[nominal]}
+        if name != "learned_sgdm":
+            options |= {"hidden_channels": 3, "hidden_layers": 2}
+        self.make = functools.partial(MAKERS[name], **options)
+        self.spec = self.problem.spec
+        self.lopt = self.bound(self.make())
+        self.theta = self.random_theta(seed=0)
+        self.traces = 0
+
+        @jax.jit
+        def update(theta, state, grad):
+            self.traces += 1
+            return self.lopt.opt_fn(theta).update(state, grad, loss=jnp.zeros(()))
+
+        self.update = functools.partial(update, self.theta)
+
+    def bound(self, lopt):
+        return lopt.bind(self.spec)
+
+    def random_theta(self, seed):
+        """Theta with nothing left at an initial zero, and a correction that is seen."""
+        generator = np.random.default_rng(seed)
+        theta = self.lopt.init(jax.random.PRNGKey(seed))
+        theta = jax.tree.map(lambda x: x + 0.1 * generator.normal(size=x.shape), theta)
+        if "log_beta" in theta["scalars"]:
+            theta["scalars"]["log_beta"] = jnp.log(jnp.asarray(0.3))
+        return theta
+
+    def init(self, params):
+        return self.lopt.opt_fn(self.theta).init(params)
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def case(request):
+    with jax.enable_x64(True):
+        return Case(*request.param)
+
+
+def assert_same(tree, other):
+    jax.tree.map(np.testing.assert_array_equal, tree, other)
+
+
+def test_the_whole_update_commutes_with_the_symmetries_of_the_loss(case):
+    def three_steps(channels):
+        """Channel 0 is the parameters, 1 to 3 are the gradients of three steps."""
+        state = case.init(jax.tree.map(lambda x: x[..., 0], channels))
+        for step in range(1, 4):
+            state = case.update(state, jax.tree.map(lambda x, step=step: x[..., step], channels))
+        return jax.tree.map(lambda x: x[..., None], state.params)
+
+    assert case.spec.groups
+    channels = [case.problem.random(seed) for seed in range(4)]
+    features = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=-1), *channels)
+    for seed in range(3):
+        key = jax.random.key(seed)
+        assert_equivariant(three_steps, case.spec, key, features=features, tolerance=1e-11)
+
+
+def test_fifty_steps_equal_those_by_the_definitions(case):
+    params = case.problem.random(0)
+    reference = ReferenceOptimizer(case.name, case.lopt.options, case.spec, case.theta, params)
+    state = case.init(params)
+    for _ in range(50):
+        state = case.update(state, case.problem.grad(state.params))
+        reference.update(case.problem.grad(reference.params))
+    moved = jax.tree.map(lambda a, b: float(np.max(np.abs(a - b))), state.params, params)
+    assert min(jax.tree.leaves(moved)) > 1e-3
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-9),
+        state.params,
+        reference.params,
+    )
+
+
+def test_the_second_step_compiles_nothing_and_keeps_types(case):
+    state = case.init(case.problem.random(0))
+    after = case.update(case.update(state, case.problem.random(1)), case.problem.random(2))
+    assert case.traces == 1
+    before, after_types = (jax.tree.map(jax.typeof, tree) for tree in (state, after))
+    assert before == after_types  # shapes, dtypes and weak types
+    assert int(after.iteration) == 2
+
+
+def test_a_scalar_parameter_moves(case):
+    if "scale" not in case.problem.shapes:
+        pytest.skip("NFN's weight spaces have no scalars")
+    state = case.init(case.problem.random(0))
+    after = case.update(state, case.problem.random(1))
+    assert after.params["scale"].shape == () and after.params["scale"] != state.params["scale"]
+
+
+def test_the_state_survives_serialization(case):
+    state = case.update(case.init(case.problem.random(0)), case.problem.random(1))
+    fresh = case.init(case.problem.random(5))
+    loaded = flax.serialization.from_bytes(fresh, flax.serialization.to_bytes(state))
+    assert_same(state, loaded)
+    grad = case.problem.random(2)
+    loaded = jax.tree.map(jnp.asarray, loaded)
+    assert_same(case.update(state, grad), case.update(loaded, grad))
+
+
+def test_theta_survives_a_checkpoint(case, tmp_path):
+    checkpoint = parameter_checkpoint(case.theta, 7, case.lopt)
+    write_whole(tmp_path / "params_7", flax.serialization.to_bytes(checkpoint))
+    theta, step = load_theta(tmp_path, case.lopt)
+    assert step == 7
+    assert_same(case.theta, theta)
+    assert saved_spec(tmp_path) == (case.spec if case.name in ("unf", "nfn") else None)
+
+
+def test_gin_builds_the_same_optimizer_again(case):
+    bindings = [f"{case.name}.{name} = {value!r}" for name, value in case.make.keywords.items()]
+    more = ("weight_decay = 0.01", "gradient_clip = 2.0", "frozen = ('last/b',)")
+    gin.parse_config(bindings + [f"{case.name}.{binding}" for binding in more])
+    built = case.bound(gin.get_configurable(f"unf_lopt.{case.name}")())
+    text = gin.config_str()
+    gin.clear_config()
+    gin.parse_config(text)
+    again = case.bound(gin.get_configurable(f"unf_lopt.{case.name}")())
+    assert built.options == again.options
+    assert built.options.frozen == ("last/b",) and built.options.nominal == case.nominal
+    key = jax.random.PRNGKey(0)
+    assert_same(built.init(key), again.init(key))

@@ -1,0 +1,81 @@
+"""Parameters that are not trained: left out of what the optimizer sees, keeps and changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import jax
+
+from unf_lopt.symmetry import PermutationSpec
+from unf_lopt.symmetry._axes import spaces_of
+from unf_lopt.symmetry._spec import path_string
+
+PyTree = Any
+Frozen = Collection[str] | Callable[[str], bool]
+
+
+def is_frozen(frozen: Frozen, path: str) -> bool:
+    """Whether the parameter of a path is frozen.
+
+    Args:
+      frozen: paths or the beginnings of paths, each whole parts of one (``"encoder"`` freezes
+        ``encoder/w`` and not ``encoder_2/w``), or a function of the path.
+      path: such as ``mlp/~/linear_0/w``.
+    """
+    if callable(frozen):
+        return bool(frozen(path))
+    return any(f"{path}/".startswith(f"{prefix.rstrip('/')}/") for prefix in frozen)
+
+
+def trainable(tree: PyTree, frozen: Frozen) -> PyTree:
+    """A tree with nothing (None, which JAX takes for an empty subtree) where it is frozen."""
+    if not frozen:
+        return tree
+
+    def kept(path: tuple[Any, ...], leaf: Any) -> Any:
+        return None if is_frozen(frozen, path_string(path)) else leaf
+
+    return jax.tree_util.tree_map_with_path(kept, tree)
+
+
+def with_frozen(updated: PyTree, params: PyTree) -> PyTree:
+    """The updated parameters, and those given where a tree of :func:`trainable` has none."""
+    return jax.tree.map(
+        lambda new, old: old if new is None else new, updated, params, is_leaf=lambda x: x is None
+    )
+
+
+def trainable_spec(spec: PermutationSpec, frozen: Frozen) -> PermutationSpec:
+    """The weight space of the trainable parameters alone, with the spaces that they have.
+
+    Raises:
+      ValueError: all parameters are frozen, or a path freezes none.
+    """
+    check_paths(spec.paths, frozen)
+    kept = {
+        path: axes
+        for path, axes in zip(spec.paths, spec.axes, strict=True)
+        if not is_frozen(frozen, path)
+    }
+    if not kept:
+        raise ValueError(f"frozen={frozen!r} freezes all parameters: {list(spec.paths)}.")
+    if len(kept) == len(spec.paths):
+        return spec
+    used = {space for axes in kept.values() for axis in axes for space in spaces_of(axis)}
+    sizes = tuple(item for item in spec.sizes if item[0] in used)
+    return PermutationSpec(tuple(kept), tuple(kept.values()), sizes, spec.fixed & used)
+
+
+def check_paths(paths: Collection[str], frozen: Frozen) -> None:
+    """Refuses a path that freezes nothing.
+
+    Raises:
+      ValueError: naming it and the parameters.
+    """
+    for prefix in () if callable(frozen) else frozen:
+        if not any(is_frozen((prefix,), path) for path in paths):
+            raise ValueError(
+                f"frozen: {prefix!r} is no parameter and the beginning of none; there are "
+                f"{list(paths)}."
+            )
