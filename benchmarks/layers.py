@@ -193,7 +193,7 @@ def measure(spec: PermutationSpec, names: Sequence[str], seconds: float) -> dict
 
 
 def _call_in_turn(running: dict[str, Contestant], seconds: float) -> None:
-    """Interleaved calls; what is many times slower leaves no cache warm, so it has its own turns."""
+    """Interleaved calls; what is many times slower, and leaves no cache warm, has its own turns."""
     for contestant in running.values():
         contestant.call()
         contestant.seconds.clear()
