@@ -21,6 +21,7 @@ _HOMES = {
     "InvariantPool": "unf_lopt.layers",
     "PointwiseMLP": "unf_lopt.layers",
     "count_maps": "unf_lopt.layers",
+    "to_optax": "unf_lopt.optimizers",
 }
 
 __all__ = ["__version__", *_HOMES]

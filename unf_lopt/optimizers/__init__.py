@@ -12,6 +12,7 @@ from unf_lopt.optimizers.checkpoint import (
     saved_spec,
     write_whole,
 )
+from unf_lopt.optimizers.export import optimizer_of_run, to_optax
 from unf_lopt.optimizers.family import deep_sets, learned_sgdm, nfn, unf, unf_universal
 from unf_lopt.optimizers.learned_optimizer import FunctionalLearnedOptimizer
 from unf_lopt.optimizers.step import StepOptions, step_options
@@ -28,10 +29,12 @@ __all__ = [
     "newest_params",
     "nfn",
     "optimizer_name",
+    "optimizer_of_run",
     "parameter_checkpoint",
     "params_file",
     "saved_spec",
     "step_options",
+    "to_optax",
     "unf",
     "unf_universal",
     "write_whole",

@@ -245,3 +245,9 @@ def _bound(
     )
     source = task_family if spec is None else spec
     return lopt if source is None else lopt.bind(source)
+
+
+# All of them, by their gin names.
+OPTIMIZERS = {
+    function.__name__: function for function in (unf, nfn, unf_universal, deep_sets, learned_sgdm)
+}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import jax
 import jax.numpy as jnp
+import optax
 
 from unf_lopt import ecosystem
 from unf_lopt.optimizers import features
@@ -20,6 +21,20 @@ from unf_lopt.symmetry import PermutationSpec
 from unf_lopt.symmetry._spec import path_string
 
 PyTree = Any
+
+
+class StepState(NamedTuple):
+    """What a step hands to the next; nothing is kept of frozen parameters.
+
+    Attributes:
+      nominal: of the nominal term: its momenta, leaves ``[*shape]``.
+      momenta: the six input momenta, leaves ``[*shape, 6]``; None without a functional.
+      iteration: steps taken.
+    """
+
+    nominal: PyTree
+    momenta: PyTree
+    iteration: jax.Array
 
 
 @flax.struct.dataclass
@@ -76,19 +91,13 @@ class FunctionalOptimizer(ecosystem.Optimizer):
           SpecError: the parameters are not those of the weight space it is bound to.
           ValueError: a frozen path is no parameter's.
         """
-        options = self._options
-        paths = [path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        check_paths(paths, options.frozen)
-        trained = trainable(params, options.frozen)
-        if self._spec is not None:
-            self._spec.flatten(trained)
-        zeros, count = features.zero_momentum(trained), len(features.MOMENTUM_DECAYS)
+        own = self.step_state(params)
         return OptimizerState(
             params=params,
             state=model_state,
-            nominal=options.nominal_term.init(zeros, options.momentum),
-            momenta=features.zero_momentum(trained, count) if self._functional else None,
-            iteration=jnp.asarray(0, jnp.int32),
+            nominal=own.nominal,
+            momenta=own.momenta,
+            iteration=own.iteration,
         )
 
     def update(
@@ -101,32 +110,63 @@ class FunctionalOptimizer(ecosystem.Optimizer):
         **kwargs: Any,
     ) -> OptimizerState:
         """One step; ``loss`` and ``key`` are not used."""
+        updates, state = self.step(
+            StepState(opt_state.nominal, opt_state.momenta, opt_state.iteration),
+            opt_state.params,
+            grad,
+        )
+        return OptimizerState(
+            params=optax.apply_updates(opt_state.params, updates),
+            state=model_state,
+            nominal=state.nominal,
+            momenta=state.momenta,
+            iteration=state.iteration,
+        )
+
+    def step_state(self, params: PyTree) -> StepState:
+        """What a step needs beside parameters and gradient, before the first one.
+
+        Raises:
+          SpecError: the parameters are not those of the weight space it is bound to.
+          ValueError: a frozen path is no parameter's.
+        """
+        options = self._options
+        paths = [path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        check_paths(paths, options.frozen)
+        trained = trainable(params, options.frozen)
+        if self._spec is not None:
+            self._spec.flatten(trained)
+        zeros, count = features.zero_momentum(trained), len(features.MOMENTUM_DECAYS)
+        return StepState(
+            nominal=options.nominal_term.init(zeros, options.momentum),
+            momenta=features.zero_momentum(trained, count) if self._functional else None,
+            iteration=jnp.asarray(0, jnp.int32),
+        )
+
+    def step(self, state: StepState, params: PyTree, grad: PyTree) -> tuple[PyTree, StepState]:
+        """What one step adds to the parameters, zero where they are frozen, and the next state."""
         options = self._options
         scalars = options.scalars.values(self._theta["scalars"])
-        params = trainable(opt_state.params, options.frozen)
+        trained = trainable(params, options.frozen)
         grad = options.gradient(trainable(grad, options.frozen))
         direction, nominal = options.nominal_term.update(
-            opt_state.nominal, grad, scalars, options.momentum
+            state.nominal, grad, scalars, options.momentum
         )
-        momenta = opt_state.momenta
+        momenta = state.momenta
         if self._functional:
             momenta = features.update_momenta(momenta, grad, options.momentum)
             inputs = features.input_features(
-                params, grad, momenta, opt_state.iteration, options.inputs
+                trained, grad, momenta, state.iteration, options.inputs
             )
             direction = jax.tree.map(
                 lambda n, f: options.nominal_term.combine(n, f, scalars["beta"]),
                 direction,
                 self._functional.apply(self._theta["functional"], inputs),
             )
-        params = options.moved(params, direction, scalars["alpha"])
-        return OptimizerState(
-            params=with_frozen(params, opt_state.params),
-            state=model_state,
-            nominal=nominal,
-            momenta=momenta,
-            iteration=opt_state.iteration + 1,
-        )
+        updates = options.updates(trained, direction, scalars["alpha"])
+        if options.frozen:
+            updates = with_frozen(updates, jax.tree.map(jnp.zeros_like, params))
+        return updates, StepState(nominal, momenta, state.iteration + 1)
 
     def set_params(self, state: OptimizerState, params: PyTree) -> OptimizerState:
         """The state with other parameters."""
@@ -175,6 +215,11 @@ class FunctionalLearnedOptimizer(ecosystem.LearnedOptimizer):
     def options(self) -> StepOptions:
         """How the step is computed."""
         return self._options
+
+    @property
+    def symmetry(self) -> SymmetryOptions | None:
+        """How the spec of a task is found; None for an optimizer that needs no spec."""
+        return self._symmetry
 
     @property
     def theta_spec(self) -> PermutationSpec | None:

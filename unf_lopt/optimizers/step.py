@@ -77,15 +77,13 @@ class StepOptions:
         scale = self.gradient_clip * jax.lax.rsqrt(jnp.maximum(square, self.gradient_clip**2))
         return jax.tree.map(lambda g: (scale * g).astype(g.dtype), grad)
 
-    def moved(self, params: PyTree, direction: PyTree, alpha: Any) -> PyTree:
-        """``W − α·(d + λ·W)``, of the parameters' own types."""
+    def updates(self, params: PyTree, direction: PyTree, alpha: Any) -> PyTree:
+        """What is added to the parameters, ``−α·(d + λ·W)``, at least in float32."""
 
-        def move(w: jax.Array, d: jax.Array) -> jax.Array:
-            if self.weight_decay:
-                d = d + self.weight_decay * w
-            return (w - alpha * d).astype(w.dtype)
+        def update(w: jax.Array, d: jax.Array) -> jax.Array:
+            return -alpha * (d + self.weight_decay * w if self.weight_decay else d)
 
-        return jax.tree.map(move, params, direction)
+        return jax.tree.map(update, params, direction)
 
 
 def step_options(
