@@ -58,7 +58,7 @@ TEST = [
     "hypothesis>=6.100",
     "packaging>=24.2",
     "pytest>=8.0",
-    "pytest-xdist>=3.6",
+    "pytest-xdist>=3.6.1",
     "setuptools>=77.0.1",
 ]
 
