@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.layers.random_arrays import random_params, random_tree
 from tests.strategies import from_axes, mlp_spec, specs
 from unf_lopt import SpecError, SymmetryError, assert_equivariant, count_maps
 from unf_lopt.layers import EquivariantLinear, TiedLinear, bell_number, reference
@@ -21,20 +22,6 @@ def _float64():
         yield
 
 
-def randomized(layer, seed, input_channels):
-    generator = np.random.default_rng(seed)
-    shapes = layer.parameter_shapes(input_channels)
-    return {name: generator.normal(size=shape) for name, shape in shapes.items()}
-
-
-def features_of(spec, seed, channels):
-    generator = np.random.default_rng(seed + 1)
-    return {
-        path: generator.normal(size=(*shape, channels))
-        for path, shape in zip(spec.paths, spec.shapes, strict=True)
-    }
-
-
 def few_maps(spec):
     return count_maps(spec, fixed_axes="free") <= 500
 
@@ -44,7 +31,7 @@ def few_maps(spec):
 )
 def test_fast_equals_definition(spec, fixed_axes, seed):
     layer = EquivariantLinear(spec, 2, fixed_axes=fixed_axes)
-    params, features = randomized(layer, seed, 3), features_of(spec, seed, 3)
+    params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
     fast = jax.jit(layer.apply)(params, features)
     slow = reference.apply_by_definition(layer, params, features, xp=np)
     for path in spec.paths:
@@ -57,9 +44,9 @@ def test_fast_equals_definition(spec, fixed_axes, seed):
 )
 def test_groups_stay_symmetries(spec, fixed_axes, seed):
     layer = EquivariantLinear(spec, 2, fixed_axes=fixed_axes)
-    params = randomized(layer, seed, 3)
+    params = random_params(layer, seed, 3)
     apply = jax.jit(lambda x: layer.apply(params, x))
-    assert_equivariant(apply, spec, jax.random.key(seed), features=features_of(spec, seed, 3))
+    assert_equivariant(apply, spec, jax.random.key(seed), features=random_tree(spec, seed, 3))
 
 
 @pytest.mark.parametrize("fixed_axes", ["exchangeable", "positional", "free"])
@@ -70,7 +57,7 @@ def test_only_exchangeable_treats_a_fixed_space_as_permutable(make, fixed_axes):
     spec = mlp_spec((5, 4, 3))
     as_if_free = PermutationSpec(spec.paths, spec.axes, spec.sizes, frozenset())
     layer = make(spec, 2, fixed_axes=fixed_axes)
-    params, features = randomized(layer, 0, 3), features_of(spec, 0, 3)
+    params, features = random_params(layer, 0, 3), random_tree(spec, 0, 3)
     check = lambda: assert_equivariant(  # noqa: E731
         jax.jit(lambda x: layer.apply(params, x)), as_if_free, jax.random.key(0), features=features
     )
@@ -115,7 +102,7 @@ def test_rank_of_the_free_layer():
     spec = mlp_spec((2, 4, 2))
     layer = EquivariantLinear(spec, 1, fixed_axes="free", bias="none")
     zero = {name: np.zeros(shape) for name, shape in layer.parameter_shapes(1).items()}
-    inputs = [features_of(spec, seed, 1) for seed in range(20)]
+    inputs = [random_tree(spec, seed, 1) for seed in range(20)]
 
     def outputs(params):
         applied = [layer.apply(params, features) for features in inputs]

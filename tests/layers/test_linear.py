@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.layers.random_arrays import random_params, random_tree
 from tests.strategies import from_axes, mlp_spec, specs
 from unf_lopt import PointwiseMLP, SpecError, UNFLinear, assert_equivariant, count_maps
 from unf_lopt.layers import EquivariantLinear, bell_number, reference
@@ -29,25 +30,10 @@ def _float64():
         yield
 
 
-def randomized(layer, seed, input_channels):
-    """Parameters with every coefficient and bias different from zero."""
-    generator = np.random.default_rng(seed)
-    shapes = layer.parameter_shapes(input_channels)
-    return {name: generator.normal(size=shape) for name, shape in shapes.items()}
-
-
-def numpy_features(spec, seed, channels):
-    generator = np.random.default_rng(seed + 1)
-    return {
-        path: generator.normal(size=(*shape, channels))
-        for path, shape in zip(spec.paths, spec.shapes, strict=True)
-    }
-
-
 @given(specs().filter(small), st.sampled_from(["tensor", "full", "none"]), st.integers(0, 99))
 def test_fast_equals_definition(spec, bias, seed):
     layer = EquivariantLinear(spec, 2, bias=bias)
-    params, features = randomized(layer, seed, 3), numpy_features(spec, seed, 3)
+    params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
     fast = jax.jit(layer.apply)(params, features)
     slow = reference.apply_by_definition(layer, params, features, xp=np)
     for path in spec.paths:
@@ -58,7 +44,7 @@ def test_fast_equals_definition(spec, bias, seed):
 @given(specs().filter(small), st.sampled_from(["tensor", "full", "none"]), st.integers(0, 99))
 def test_equivariant_to_float64_precision(spec, bias, seed):
     layer = EquivariantLinear(spec, 2, bias=bias)
-    params, features = randomized(layer, seed, 3), numpy_features(spec, seed, 3)
+    params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
     apply = jax.jit(lambda x: layer.apply(params, x))
     assert_equivariant(apply, spec, jax.random.key(seed), features=features)
 
@@ -89,7 +75,7 @@ def test_rank_of_the_layer_is_the_bell_number_count(axes):
     spec = from_axes(axes, sizes=sizes)
     layer = EquivariantLinear(spec, 1, bias="none")
     zero = {name: np.zeros(shape) for name, shape in layer.parameter_shapes(1).items()}
-    inputs = [numpy_features(spec, seed, 1) for seed in range(8)]
+    inputs = [random_tree(spec, seed, 1) for seed in range(8)]
 
     def outputs(params):
         """The layer on some random inputs: maps that differ there are independent everywhere."""

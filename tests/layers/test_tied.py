@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.layers.random_arrays import random_params, random_tree
 from tests.strategies import from_axes, mlp_spec, specs
 from unf_lopt import assert_equivariant, count_maps
 from unf_lopt.layers import TiedLinear, untied
@@ -18,28 +19,13 @@ def _float64():
         yield
 
 
-def randomized(layer, seed, input_channels):
-    """Parameters with every entry different from zero."""
-    generator = np.random.default_rng(seed)
-    shapes = layer.parameter_shapes(input_channels)
-    return {name: generator.normal(size=shape) for name, shape in shapes.items()}
-
-
-def features_of(spec, seed, channels):
-    generator = np.random.default_rng(seed + 1)
-    return {
-        path: generator.normal(size=(*shape, channels))
-        for path, shape in zip(spec.paths, spec.shapes, strict=True)
-    }
-
-
 small = specs(max_tensors=4, max_rank=3).filter(lambda spec: count_maps(spec) <= 500)
 
 
 @given(small, st.booleans(), st.sampled_from(["tensor", "none"]), st.integers(0, 99))
 def test_the_full_layer_contains_it(spec, cross_terms, bias, seed):
     layer = TiedLinear(spec, 2, cross_terms=cross_terms, bias=bias)
-    params, features = randomized(layer, seed, 3), features_of(spec, seed, 3)
+    params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
     full, full_params = untied(layer, params)
 
     @jax.jit
@@ -55,9 +41,9 @@ def test_the_full_layer_contains_it(spec, cross_terms, bias, seed):
 @given(specs(max_tensors=4), st.booleans(), st.integers(0, 99))
 def test_equivariant_to_float64_precision(spec, cross_terms, seed):
     layer = TiedLinear(spec, 2, cross_terms=cross_terms)
-    params = randomized(layer, seed, 3)
+    params = random_params(layer, seed, 3)
     apply = jax.jit(lambda x: layer.apply(params, x))
-    assert_equivariant(apply, spec, jax.random.key(seed), features=features_of(spec, seed, 3))
+    assert_equivariant(apply, spec, jax.random.key(seed), features=random_tree(spec, seed, 3))
 
 
 @given(specs(), specs())
@@ -100,7 +86,7 @@ def test_every_kind_of_coefficient_has_an_effect():
     }
     spec = from_axes(axes, fixed={"pixels"})
     layer = TiedLinear(spec, 1, cross_terms=True)
-    params, features = randomized(layer, 0, 1), features_of(spec, 0, 1)
+    params, features = random_params(layer, 0, 1), random_tree(spec, 0, 1)
 
     def loss(params):
         return sum((leaf**2).sum() for leaf in layer.apply(params, features).values())
