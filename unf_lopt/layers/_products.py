@@ -61,7 +61,8 @@ def _averaged_first(
     diagonals: Mapping[Diagonal, jax.Array],
     buckets: Sequence[Bucket],
 ) -> dict[Bucket, jax.Array]:
-    means = {place: _all_means(x) for place, x in diagonals.items()}
+    read = {(f.tensor, f.blocks) for bucket in buckets for f in plan.buckets[bucket][0]}
+    means = {place: _all_means(x) for place, x in diagonals.items() if place in read}
     products = {}
     for bucket in buckets:
         columns = [

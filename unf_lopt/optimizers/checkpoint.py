@@ -146,20 +146,24 @@ def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:
     theta = lopt.init(jax.random.PRNGKey(0))
     target = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=0)
     saved = _read(path)
-    found = _shapes(saved["params"])
-    expected = _shapes(flax.serialization.to_state_dict(theta))
-    if expected != found:  # Flax would leave out what the file has too much
-        different = sorted(
-            f"theta{name} is {found.get(name)}, expected {expected.get(name)}"
-            for name in expected.keys() | found.keys()
-            if found.get(name) != expected.get(name)
-        )
+    # Flax would leave out what the file has too much.
+    if different := shape_differences(saved["params"], theta):
         raise ValueError(
             f"{path} was not written by this {optimizer_name(lopt)} on this weight space: "
-            f"{'; '.join(different)}"
+            f"{different}"
         )
     saved = flax.serialization.from_state_dict(target, saved)
     return jax.tree.map(jnp.asarray, saved.params), int(np.asarray(saved.step))
+
+
+def shape_differences(theta: PyTree, expected: PyTree) -> str:
+    """Where the shapes of a theta are not the expected ones; empty where all are."""
+    found, wanted = (_shapes(flax.serialization.to_state_dict(tree)) for tree in (theta, expected))
+    return "; ".join(
+        f"theta{name} is {found.get(name)}, expected {wanted.get(name)}"
+        for name in sorted(wanted.keys() | found.keys())
+        if found.get(name) != wanted.get(name)
+    )
 
 
 def optimizer_name(lopt: Any) -> str:

@@ -12,7 +12,13 @@ import gin
 import jax
 import optax
 
-from unf_lopt.optimizers.checkpoint import CONFIG, load_theta, optimizer_name, params_file
+from unf_lopt.optimizers.checkpoint import (
+    CONFIG,
+    load_theta,
+    optimizer_name,
+    params_file,
+    shape_differences,
+)
 from unf_lopt.optimizers.family import OPTIMIZERS, unf
 from unf_lopt.optimizers.learned_optimizer import FunctionalLearnedOptimizer, StepState
 from unf_lopt.symmetry import PermutationSpec, infer_spec, verify_spec
@@ -136,9 +142,5 @@ def _configured(lopt: Any = gin.REQUIRED) -> Any:
 def _check_theta(theta: PyTree, optimizer: FunctionalLearnedOptimizer) -> None:
     """Refuses a theta whose shapes are not the optimizer's."""
     expected = jax.eval_shape(optimizer.init, jax.random.key(0))
-    shapes = [jax.tree.map(jax.numpy.shape, tree) for tree in (expected, theta)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"theta is not of {optimizer.name} on this weight space: its shapes are {shapes[1]}, "
-            f"expected {shapes[0]}."
-        )
+    if different := shape_differences(theta, expected):
+        raise ValueError(f"theta is not of {optimizer.name} on this weight space: {different}")

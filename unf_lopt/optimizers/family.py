@@ -69,11 +69,7 @@ def unf(
     layer_options = {"fixed_axes": fixed_axes, "bias": bias, "initialization": initialization}
     check_layer_options(**layer_options)
 
-    def make(spec: PermutationSpec, output_channels: int) -> Functional:
-        return equivariant_functional(
-            spec, hidden_channels, hidden_layers, output_channels, **layer_options
-        )
-
+    make = _functional_maker(hidden_channels, hidden_layers, **layer_options)
     symmetry = SymmetryOptions(verify, randomness)
     return _bound("unf", make, step_options(mode, **step), symmetry, task_family, spec)
 
@@ -112,10 +108,10 @@ def nfn(
     layer_options = {"fixed_axes": "exchangeable", "bias": bias, "initialization": initialization}
     check_layer_options(**layer_options)
 
+    of_chain = _functional_maker(hidden_channels, hidden_layers, **layer_options)
+
     def make(spec: PermutationSpec, output_channels: int) -> Functional:
-        return equivariant_functional(
-            spatial_apart(spec), hidden_channels, hidden_layers, output_channels, **layer_options
-        )
+        return of_chain(spatial_apart(spec), output_channels)
 
     symmetry = SymmetryOptions(verify, randomness)
     return _bound("nfn", make, step_options(mode, **step), symmetry, task_family, spec)
@@ -175,11 +171,7 @@ def unf_universal(
     }
     equivariant_linear(SOME_SPEC, 1, **layer_options)  # says what is wrong with them at once
 
-    def make(spec: PermutationSpec, output_channels: int) -> Functional:
-        return equivariant_functional(
-            spec, hidden_channels, hidden_layers, output_channels, roles=roles, **layer_options
-        )
-
+    make = _functional_maker(hidden_channels, hidden_layers, roles=roles, **layer_options)
     symmetry = SymmetryOptions(verify, randomness)
     options = step_options(mode, **step)
     return _bound("unf_universal", make, options, symmetry, task_family, spec, universal=True)
@@ -226,6 +218,17 @@ def learned_sgdm(
         raise ValueError("learned_sgdm(nominal='none'): without a nominal term nothing is left.")
     options = dataclasses.replace(options, scalars=options.scalars.without("beta"))
     return FunctionalLearnedOptimizer("learned_sgdm", None, options, symmetry=None)
+
+
+def _functional_maker(hidden_channels: int, hidden_layers: int, **options: Any) -> MakeFunctional:
+    """What makes the functional of a spec and a number of output channels."""
+
+    def make(spec: PermutationSpec, output_channels: int) -> Functional:
+        return equivariant_functional(
+            spec, hidden_channels, hidden_layers, output_channels, **options
+        )
+
+    return make
 
 
 def _bound(
