@@ -24,7 +24,7 @@ from unf_lopt.layers._fixed import (
 )
 from unf_lopt.layers._once import computed_once
 from unf_lopt.layers._partitions import Partition, check_option
-from unf_lopt.layers._plan import Plan, Slot, Term, coefficients_name, make_plan
+from unf_lopt.layers._plan import Plan, Slot, Term, make_plan
 from unf_lopt.layers._products import bucket_products
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
@@ -96,17 +96,12 @@ class EquivariantLinear:
     def parameter_shapes(self, input_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters by name.
 
-        A bucket's coefficients are ``[features, input_channels, slots, output_channels]``; the
-        biases ``[number of biases, output_channels]``.
+        All coefficients are one array, ``[maps, input_channels, output_channels]`` in the order
+        of the plan: random numbers are compiled array by array, for every perturbation of theta
+        too. The biases are ``[number of biases, output_channels]``.
         """
         shapes: dict[str, tuple[int, ...]] = {
-            coefficients_name(bucket): (
-                len(features),
-                input_channels,
-                len(slots),
-                self.output_channels,
-            )
-            for bucket, (features, slots) in self.plan.buckets.items()
+            "coefficients": (self.plan.num_maps, input_channels, self.output_channels)
         }
         if self.bias != "none":
             shapes["bias"] = (len(self._biased_slots()), self.output_channels)
@@ -123,8 +118,9 @@ class EquivariantLinear:
         dtype = dtype or jnp.result_type(float)
         if name in ("bias", "positions"):
             return jnp.zeros(shape, dtype)
-        scale = jnp.asarray(self._scales()[name], dtype)[:, None, :, None]
-        return jax.random.normal(key, shape, dtype) * scale / math.sqrt(input_channels)
+        scales = jnp.asarray(_init_scales(self.plan.spec, self.initialization), dtype)
+        normal = jax.random.normal(key, shape, dtype)
+        return normal * scales[:, None, None] / math.sqrt(input_channels)
 
     def init(self, key: jax.Array, input_channels: int, dtype: Any = None) -> dict[str, jax.Array]:
         """Initial parameters for features of ``input_channels`` channels."""
@@ -166,7 +162,7 @@ class EquivariantLinear:
         """The same on packed arrays ``[*shape, input_channels]``."""
         leaves = [computed_once(leaf) for leaf in leaves]
         pieces: dict[tuple[int, Partition], list[jax.Array]] = {}
-        for bucket, products in bucket_products(self.plan, params, leaves).items():
+        for bucket, products in bucket_products(self.plan, params["coefficients"], leaves).items():
             slots, order = self.plan.buckets[bucket][1], self.plan.axis_orders[bucket]
             if not bucket and self.bias != "none":
                 rows = [slots.index(slot) for slot in self._biased_slots()]
@@ -220,10 +216,6 @@ class EquivariantLinear:
             partitions = tuple(own[:1] for own in partitions)
         return [Slot(tensor, blocks, ()) for tensor, own in enumerate(partitions) for blocks in own]
 
-    def _scales(self) -> dict[str, np.ndarray]:
-        """Standard deviation of each map's coefficients, before the one for channels."""
-        return _init_scales(self.plan.spec, self.initialization)
-
 
 def input_channels_of(spec: PermutationSpec, leaves: Sequence[Any]) -> int:
     """The number of channels that all leaves of a flattened feature tree have.
@@ -244,25 +236,22 @@ def input_channels_of(spec: PermutationSpec, leaves: Sequence[Any]) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _init_scales(spec: PermutationSpec, initialization: str) -> dict[str, np.ndarray]:
+def _init_scales(spec: PermutationSpec, initialization: str) -> np.ndarray:
+    """Standard deviation of each map's coefficients, before the one for channels: ``[maps]``."""
     plan = make_plan(spec)
-    tables = {
-        bucket: np.zeros((len(features), len(slots)))
-        for bucket, (features, slots) in plan.buckets.items()
-    }
+    scales = np.zeros(plan.num_maps)
     if initialization == "pointwise":
         for tensor, axes in enumerate(spec.axes):
             identity = tuple((axis, axis + len(axes)) for axis in range(len(axes)))
-            bucket, feature, slot = plan.locate(Term(tensor, tensor, identity))
-            tables[bucket][feature, slot] = 1.0
-    else:
-        maps_into: Counter[int] = Counter()
-        for features, slots in plan.buckets.values():
-            for slot in slots:
-                maps_into[slot.tensor] += len(features)
-        for bucket, (_, slots) in plan.buckets.items():
-            tables[bucket][:] = [maps_into[slot.tensor] ** -0.5 for slot in slots]
-    return {coefficients_name(bucket): table for bucket, table in tables.items()}
+            scales[plan.number(Term(tensor, tensor, identity))] = 1.0
+        return scales
+    maps_into: Counter[int] = Counter()
+    for features, slots in plan.buckets.values():
+        for slot in slots:
+            maps_into[slot.tensor] += len(features)
+    for bucket, table in plan.tables(scales).items():
+        table[:] = [maps_into[slot.tensor] ** -0.5 for slot in plan.buckets[bucket][1]]
+    return scales
 
 
 def _align(product: jax.Array, slot: Slot, received: Sequence[int]) -> jax.Array:

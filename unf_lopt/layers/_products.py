@@ -16,19 +16,21 @@ import numpy as np
 
 from unf_lopt.layers._diagonals import read_diagonal
 from unf_lopt.layers._partitions import Partition
-from unf_lopt.layers._plan import Bucket, Feature, Plan, coefficients_name
+from unf_lopt.layers._plan import Bucket, Feature, Plan
 
 Diagonal = tuple[int, Partition]  # a tensor and a partition of its axes
+# Coefficients [features, input channels, slots, output channels].
+Tables = Mapping[Bucket, jax.Array]
 
 
 def bucket_products(
-    plan: Plan, params: Mapping[str, jax.Array], leaves: Sequence[jax.Array]
+    plan: Plan, coefficients: jax.Array, leaves: Sequence[jax.Array]
 ) -> dict[Bucket, jax.Array]:
     """For every bucket what its slots receive.
 
     Args:
       plan: of the layer.
-      params: coefficients ``[features, input channels, slots, output channels]`` by bucket.
+      coefficients: ``[maps, input channels, output channels]``.
       leaves: ``[*shape, input channels]``.
 
     Returns:
@@ -39,54 +41,48 @@ def bucket_products(
         for tensor, (leaf, partitions) in enumerate(zip(leaves, plan.diagonals, strict=True))
         for blocks in partitions
     }
-    narrow = [bucket for bucket in plan.buckets if _is_narrow(params[coefficients_name(bucket)])]
-    products = _multiplied_first(plan, params, diagonals, narrow)
-    wide = [bucket for bucket in plan.buckets if bucket not in products]
-    products |= _averaged_first(plan, params, diagonals, wide)
+    tables = {
+        bucket: jnp.swapaxes(table, 1, 2) for bucket, table in plan.tables(coefficients).items()
+    }
+    narrow = {bucket: table for bucket, table in tables.items() if _is_narrow(table)}
+    wide = {bucket: table for bucket, table in tables.items() if bucket not in narrow}
+    products = _multiplied_first(plan, narrow, diagonals) | _averaged_first(plan, wide, diagonals)
     return {
-        bucket: product.reshape(*product.shape[:-1], *params[coefficients_name(bucket)].shape[2:])
+        bucket: product.reshape(*product.shape[:-1], *tables[bucket].shape[2:])
         for bucket, product in products.items()
     }
 
 
-def _is_narrow(coefficients: jax.Array) -> bool:
+def _is_narrow(table: jax.Array) -> bool:
     """Whether a product writes and reads less than a mean over the input's channels reads."""
-    _, inputs, slots, outputs = coefficients.shape
+    _, inputs, slots, outputs = table.shape
     return 2 * slots * outputs <= inputs
 
 
 def _averaged_first(
-    plan: Plan,
-    params: Mapping[str, jax.Array],
-    diagonals: Mapping[Diagonal, jax.Array],
-    buckets: Sequence[Bucket],
+    plan: Plan, tables: Tables, diagonals: Mapping[Diagonal, jax.Array]
 ) -> dict[Bucket, jax.Array]:
-    read = {(f.tensor, f.blocks) for bucket in buckets for f in plan.buckets[bucket][0]}
+    read = {(f.tensor, f.blocks) for bucket in tables for f in plan.buckets[bucket][0]}
     means = {place: _all_means(x) for place, x in diagonals.items() if place in read}
     products = {}
-    for bucket in buckets:
+    for bucket, table in tables.items():
         columns = [
             _in_order(means[f.tensor, f.blocks][tuple(sorted(f.kept))], f, plan.axis_orders[bucket])
             for f in plan.buckets[bucket][0]
         ]
-        coefficients = params[coefficients_name(bucket)]
-        features, inputs, slots, outputs = coefficients.shape
-        matrix = coefficients.reshape(features * inputs, slots * outputs)
+        features, inputs, slots, outputs = table.shape
+        matrix = table.reshape(features * inputs, slots * outputs)
         products[bucket] = jnp.concatenate(columns, axis=-1) @ matrix
     return products
 
 
 def _multiplied_first(
-    plan: Plan,
-    params: Mapping[str, jax.Array],
-    diagonals: Mapping[Diagonal, jax.Array],
-    buckets: Sequence[Bucket],
+    plan: Plan, tables: Tables, diagonals: Mapping[Diagonal, jax.Array]
 ) -> dict[Bucket, jax.Array]:
     matrices: dict[Diagonal, list[tuple[Feature, Bucket, jax.Array]]] = {}
-    for bucket in buckets:
-        coefficients = params[coefficients_name(bucket)]
+    for bucket, table in tables.items():
         for index, feature in enumerate(plan.buckets[bucket][0]):
-            matrix = coefficients[index].reshape(coefficients.shape[1], -1)
+            matrix = table[index].reshape(table.shape[1], -1)
             own = matrices.setdefault((feature.tensor, feature.blocks), [])
             own.append((feature, bucket, matrix))
     products: dict[Bucket, jax.Array] = {}

@@ -100,12 +100,15 @@ class TiedLinear:
         return self.spec.view.spec
 
     def parameter_shapes(self, input_channels: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters by name; they do not depend on the spec."""
-        kinds = dict(_KINDS)
-        if not self.cross_terms:
-            del kinds["pair"]
-        matrix = (input_channels, self.output_channels)
-        shapes = {name: (*kind, *matrix) for name, kind in kinds.items()}
+        """Shapes of the parameters by name; they do not depend on the spec.
+
+        All coefficients are one array, ``[kinds, input_channels, output_channels]``, kind after
+        kind of the list above; see :meth:`tables`.
+        """
+        count = sum(map(math.prod, self._kinds.values()))
+        shapes: dict[str, tuple[int, ...]] = {
+            "coefficients": (count, input_channels, self.output_channels)
+        }
         if self.bias != "none":
             shapes["bias"] = (RANKS, self.output_channels)
         if self.fixed_axes == "positional":
@@ -118,11 +121,13 @@ class TiedLinear:
         """The initial value of one parameter; see ``initialization``."""
         shape = self.parameter_shapes(input_channels)[name]
         dtype = dtype or jnp.result_type(float)
-        pointwise = self.initialization == "pointwise"
-        if name in ("bias", "positions") or (pointwise and name != "self"):
+        if name in ("bias", "positions"):
             return jnp.zeros(shape, dtype)
-        kinds = 1 if pointwise else len(_KINDS)
-        return jax.random.normal(key, shape, dtype) / math.sqrt(input_channels * kinds)
+        normal = jax.random.normal(key, shape, dtype)
+        if self.initialization == "pointwise":
+            (own,) = _KINDS["self"]  # the first ones
+            return normal.at[own:].set(0) / math.sqrt(input_channels)
+        return normal / math.sqrt(input_channels * len(_KINDS))
 
     def init(self, key: jax.Array, input_channels: int, dtype: Any = None) -> dict[str, jax.Array]:
         """Initial parameters for features of ``input_channels`` channels."""
@@ -132,6 +137,24 @@ class TiedLinear:
             name: self.init_parameter(name, subkey, input_channels, dtype)
             for name, subkey in zip(names, keys, strict=True)
         }
+
+    @property
+    def _kinds(self) -> dict[str, tuple[int, ...]]:
+        return {name: kind for name, kind in _KINDS.items() if self.cross_terms or name != "pair"}
+
+    def tables(self, params: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Parameters with the coefficients by name, ``[*kinds, input_channels, output_channels]``.
+
+        Ranks, and the ranks that means are taken from, are counted from the lowest that a kind is
+        there for.
+        """
+        coefficients, start = params["coefficients"], 0
+        tables = {name: value for name, value in params.items() if name != "coefficients"}
+        for name, kind in self._kinds.items():
+            stop = start + math.prod(kind)
+            tables[name] = coefficients[start:stop].reshape(*kind, *coefficients.shape[1:])
+            start = stop
+        return tables
 
     def apply(self, params: Mapping[str, jax.Array], features: Any) -> Any:
         """Applies the layer to a tree of the weight space.
@@ -162,6 +185,7 @@ class TiedLinear:
         self, params: Mapping[str, jax.Array], arrays: Sequence[jax.Array]
     ) -> list[jax.Array]:
         """The same on packed arrays ``[tensors, *shape, input_channels]``."""
+        params = self.tables(params)
         arrays = [computed_once(x) for x in arrays]
         stacks = self.stacks
         vectors = vectors_of(stacks, arrays)
@@ -309,7 +333,8 @@ class TiedLinear:
         return results
 
 
-# How many coefficient matrices there are of every kind: targets, then sources.
+# How many coefficient matrices there are of every kind, in the order in which they are kept:
+# targets, then sources.
 _KINDS: dict[str, tuple[int, ...]] = {
     "self": (RANKS,),
     "own_axis": (RANKS - 2,),

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from unf_lopt.layers._linear import EquivariantLinear
-from unf_lopt.layers._plan import Term, coefficients_name
+from unf_lopt.layers._plan import Term
 from unf_lopt.layers._tied import TiedLinear
 from unf_lopt.layers._tied_means import DIAGONAL, rank_class
 from unf_lopt.symmetry import PermutationSpec
@@ -36,19 +36,18 @@ def untied(
     """
     bias = "none" if tied.bias == "none" else "tensor"
     full = EquivariantLinear(tied.spec, tied.output_channels, bias=bias)
-    input_channels = params["self"].shape[1]
+    tables = {name: np.asarray(table) for name, table in tied.tables(params).items()}
+    _, input_channels, _ = params["coefficients"].shape
     result = {
-        name: np.zeros(shape, params["self"].dtype)
+        name: np.zeros(shape, params["coefficients"].dtype)
         for name, shape in full.parameter_shapes(input_channels).items()
     }
     spec = full.plan.spec
     for term, name, index, weight in _contributions(spec, tied.cross_terms):
-        bucket, feature, slot = full.plan.locate(term)
-        matrix = np.asarray(params[name][index])
-        result[coefficients_name(bucket)][feature, :, slot, :] += weight * matrix
+        result["coefficients"][full.plan.number(term)] += weight * tables[name][index]
     if bias == "tensor":
         ranks = [rank_class(len(axes)) for axes in spec.axes]
-        result["bias"] = np.asarray(params["bias"])[np.array(ranks)]
+        result["bias"] = tables["bias"][np.array(ranks)]
     return full, result
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from unf_lopt.layers._fixed import plain_spec, position_encoding
 from unf_lopt.layers._linear import EquivariantLinear
 from unf_lopt.layers._partitions import valid_partitions
-from unf_lopt.layers._plan import Term, coefficients_name, terms
+from unf_lopt.layers._plan import Term, terms
 from unf_lopt.symmetry import PermutationSpec
 
 Array = Any
@@ -86,8 +86,7 @@ def apply_by_definition(
 
 def term_coefficient(layer: EquivariantLinear, params: Mapping[str, Array], term: Term) -> Array:
     """The coefficient matrix ``[input_channels, output_channels]`` of one basis map."""
-    bucket, feature, slot = layer.plan.locate(term)
-    return params[coefficients_name(bucket)][feature, :, slot, :]
+    return params["coefficients"][layer.plan.number(term)]
 
 
 def _biases(layer: EquivariantLinear, params: Mapping[str, Array], xp: Any) -> list[Any]:
