@@ -38,6 +38,7 @@ def _functional(
 ) -> Functional:
     transformed = hk.without_apply_rng(hk.transform(network))
 
+    @jax.jit  # only what makes parameters is compiled, not the network operation by operation
     def init(key: jax.Array) -> PyTree:
         example = {path: jnp.zeros((*shape, INPUT_CHANNELS)) for path, shape in shapes.items()}
         return transformed.init(key, example)
