@@ -99,8 +99,8 @@ def arrangement(spec: PermutationSpec, last: str) -> hk.Transformed:
     def network(features: Any) -> Any:
         if last == "pointwise":
             return PointwiseMLP((*CHANNELS[:3], 1))(features)
-        trunk = PointwiseMLP(CHANNELS[:3], activate_final=True)(features)
-        return UNFLinear(1, spec, coefficients=last)(trunk)
+        trunk = PointwiseMLP(CHANNELS[:3], activate_final=True)
+        return UNFLinear(1, spec, coefficients=last)(features, trunk)
 
     return hk.without_apply_rng(hk.transform(network))
 

@@ -1,6 +1,5 @@
 """Laws of the equivariant layer: the definition, equivariance, rank, counts, messages."""
 
-
 import haiku as hk
 import jax
 import jax.numpy as jnp

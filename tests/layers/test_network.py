@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.strategies import from_axes, mlp_spec
-from unf_lopt import UNF, InvariantPool, UNFLinear, assert_equivariant
-from unf_lopt.layers import EquivariantNetwork, TiedLinear, equivariant_linear
+from unf_lopt import UNF, InvariantPool, PermutationSpec, UNFLinear, assert_equivariant
+from unf_lopt.layers import EquivariantNetwork, PointwiseMLP, TiedLinear, equivariant_linear
 from unf_lopt.symmetry import random_features
 
 SPEC = from_axes(
@@ -161,6 +161,32 @@ def test_tied_linear_as_a_module():
     params = layer.init(jax.random.key(0), FEATURES)
     plain = TiedLinear(SPEC, 2, cross_terms=True).apply(params["unf_linear"], FEATURES)
     jax.tree.map(np.testing.assert_array_equal, layer.apply(params, FEATURES), plain)
+
+
+@both
+@pytest.mark.parametrize("fixed_axes", ["exchangeable", "free"])
+def test_a_trunk_may_as_well_come_before(coefficients, fixed_axes):
+    if (coefficients, fixed_axes) == ("tied", "free"):
+        pytest.skip("tied coefficients take no free axes")
+    shapes = {"w": (6, 4), "v": (4, 5), "scale": ()}
+    spec = PermutationSpec.from_names(
+        {"w": ("heads*width", "pixels"), "v": ("pixels", "b"), "scale": ()},
+        {path: jax.ShapeDtypeStruct(shape, jnp.float32) for path, shape in shapes.items()},
+        fixed={"pixels"},
+        sizes={"heads": 2},
+    )
+    features = random_features(spec, jax.random.key(0), 3)
+
+    def layer(x, within):
+        trunk = PointwiseMLP((5, 4), activate_final=True)
+        linear = UNFLinear(2, spec, coefficients=coefficients, fixed_axes=fixed_axes)
+        return linear(x, trunk) if within else linear(trunk(x))
+
+    transformed = hk.without_apply_rng(hk.transform(layer))
+    params = randomized(transformed.init(jax.random.key(1), features, True))
+    within, before = (transformed.apply(params, features, own) for own in (True, False))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), within, before)
+    assert max(np.max(np.abs(leaf)) for leaf in within.values()) > 0.1
 
 
 @pytest.mark.parametrize(

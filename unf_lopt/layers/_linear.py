@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ from unf_lopt.layers._plan import Plan, Slot, Term, make_plan
 from unf_lopt.layers._products import bucket_products
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
+Restored = Callable[[Sequence[jax.Array]], Any]
 BIASES = ("tensor", "full", "none")
 INITIALIZATIONS = ("lecun", "pointwise")
 
@@ -144,22 +145,25 @@ class EquivariantLinear:
         Raises:
           SpecError: the tree does not fit the spec, or its leaves differ in channels.
         """
+        arrays, restored = self.packed(features)
+        return restored(self.apply_packed(params, arrays))
+
+    def packed(self, features: Any) -> tuple[list[jax.Array], Restored]:
+        """The arrays that the layer computes on, and what makes a tree of such arrays again.
+
+        Here the blocks of the spec's view, ``[*shape, channels]``.
+
+        Raises:
+          SpecError: the tree does not fit the spec, or its leaves differ in channels.
+        """
         blocks, unflatten = plain_spec(self.spec, self.fixed_axes)[0].view.flatten(features)
         input_channels_of(self.plan.spec, blocks)
-        return unflatten(self.apply_packed(params, blocks))
-
-    def pack(self, blocks: Sequence[jax.Array]) -> list[jax.Array]:
-        """Blocks of the spec's view as the arrays that the layer computes on: as they are."""
-        return list(blocks)
-
-    def unpack(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:
-        """The inverse of :meth:`pack`."""
-        return list(arrays)
+        return list(blocks), unflatten
 
     def apply_packed(
         self, params: Mapping[str, jax.Array], leaves: Sequence[jax.Array]
     ) -> list[jax.Array]:
-        """The same on packed arrays ``[*shape, input_channels]``."""
+        """The same on the arrays of :meth:`packed`."""
         leaves = [computed_once(leaf) for leaf in leaves]
         pieces: dict[tuple[int, Partition], list[jax.Array]] = {}
         for bucket, products in bucket_products(self.plan, params["coefficients"], leaves).items():

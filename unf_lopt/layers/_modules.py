@@ -64,15 +64,27 @@ class UNFLinear(hk.Module):
             **options,
         )
 
-    def __call__(self, features: Any) -> Any:
-        """``[*shape, input_channels]`` leaves to ``[*shape, output_channels]`` leaves."""
-        channels, dtype = _channels_and_dtype(self._linear.spec, features)
+    def __call__(
+        self, features: Any, trunk: Callable[[list[jax.Array]], list[jax.Array]] | None = None
+    ) -> Any:
+        """``[*shape, input_channels]`` leaves to ``[*shape, output_channels]`` leaves.
+
+        Args:
+          features: a tree of the weight space.
+          trunk: applied first, such as a :class:`PointwiseMLP`: the same function of the channels
+            at every entry. It gets the arrays that the layer computes on, which for tied
+            coefficients are few whatever the number of tensors.
+        """
+        arrays, restored = self._linear.packed(features)
+        if trunk is not None:
+            arrays = trunk(arrays)
+        channels, dtype = arrays[0].shape[-1], arrays[0].dtype
         init = self._linear.init_parameter
         params = {
             name: _parameter(name, shape, dtype, functools.partial(init, name), channels)
             for name, shape in self._linear.parameter_shapes(channels).items()
         }
-        return self._linear.apply(params, features)
+        return restored(self._linear.apply_packed(params, arrays))
 
 
 class UNF(hk.Module):

@@ -130,18 +130,15 @@ class EquivariantNetwork:
         Raises:
           SpecError: the tree does not fit the spec, or its leaves differ in channels.
         """
-        first = self.layers[0]
-        blocks, unflatten = first.spec.view.flatten(features)
-        input_channels = input_channels_of(first.spec.view.spec, blocks)
-        arrays = first.pack(blocks)
-        names = [name for name, _, _ in self._named_layers(input_channels)]
+        arrays, restored = self.layers[0].packed(features)
+        names = [name for name, _, _ in self._named_layers(arrays[0].shape[-1])]
         keys = [None] * len(names) if key is None else jax.random.split(key, len(names))
         for index, (name, own_key) in enumerate(zip(names, keys, strict=True)):
             step = functools.partial(self._step, index)
             if self.remat:
                 step = jax.checkpoint(step)
             arrays = step(params[name], arrays, own_key)
-        return unflatten(first.unpack(arrays))
+        return restored(arrays)
 
     def _step(
         self,

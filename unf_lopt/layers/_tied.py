@@ -13,7 +13,7 @@ import numpy as np
 
 from unf_lopt.layers._diagonals import write_diagonal
 from unf_lopt.layers._fixed import POSITION_CHANNELS, position_encoding
-from unf_lopt.layers._linear import check_layer_options, input_channels_of
+from unf_lopt.layers._linear import Restored, check_layer_options, input_channels_of
 from unf_lopt.layers._once import computed_once
 from unf_lopt.layers._stacks import Stack, make_stacks, stack, unstack
 from unf_lopt.layers._tied_means import (
@@ -169,22 +169,25 @@ class TiedLinear:
         Raises:
           SpecError: the tree does not fit the spec, or its leaves differ in channels.
         """
+        arrays, restored = self.packed(features)
+        return restored(self.apply_packed(params, arrays))
+
+    def packed(self, features: Any) -> tuple[list[jax.Array], Restored]:
+        """The arrays that the layer computes on, and what makes a tree of such arrays again.
+
+        Here tensors of equal shape on top of each other, ``[tensors, *shape, channels]``.
+
+        Raises:
+          SpecError: the tree does not fit the spec, or its leaves differ in channels.
+        """
         blocks, unflatten = self.spec.view.flatten(features)
         input_channels_of(self._plain, blocks)
-        return unflatten(self.unpack(self.apply_packed(params, self.pack(blocks))))
-
-    def pack(self, blocks: Sequence[jax.Array]) -> list[jax.Array]:
-        """Blocks of the spec's view as the arrays that the layer computes on: stacks."""
-        return stack(self.stacks, blocks)
-
-    def unpack(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:
-        """The inverse of :meth:`pack`."""
-        return unstack(self.stacks, arrays)
+        return stack(self.stacks, blocks), lambda arrays: unflatten(unstack(self.stacks, arrays))
 
     def apply_packed(
         self, params: Mapping[str, jax.Array], arrays: Sequence[jax.Array]
     ) -> list[jax.Array]:
-        """The same on packed arrays ``[tensors, *shape, input_channels]``."""
+        """The same on the arrays of :meth:`packed`."""
         params = self.tables(params)
         arrays = [computed_once(x) for x in arrays]
         stacks = self.stacks

@@ -85,6 +85,6 @@ def equivariant_functional(
         if roles:
             features = role_features(spec, features)
         trunk = PointwiseMLP([hidden_channels] * hidden_layers, activate_final=True)
-        return UNFLinear(output_channels, spec, **layer_options)(trunk(features))
+        return UNFLinear(output_channels, spec, **layer_options)(features, trunk)
 
     return _functional(network, dict(zip(spec.paths, spec.shapes, strict=True)))
