@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import gin
+import jax
 
 from unf_lopt import ecosystem
 from unf_lopt.ecosystem.task_spec import spec_from_names
 
-__all__ = ["inline_macros", "spec_from_names"]
+__all__ = ["inline_macros", "local_device_count", "spec_from_names"]
 
 _MODULES = (
     "learned_optimizers.base",
@@ -28,6 +29,12 @@ _MACRO = "gin.macro"
 
 for _module in _MODULES:
     ecosystem.load(_module)
+
+
+@gin.configurable(module="unf_lopt")
+def local_device_count() -> int:
+    """How many devices this process computes on."""
+    return jax.local_device_count()
 
 
 @gin.config.register_finalize_hook
