@@ -15,13 +15,18 @@ from unf_lopt.evaluation.protocol import Protocol
 from unf_lopt.optimizers import check_spec, load_theta, saved_spec, unf, unf_universal
 from unf_lopt.outer_training import train
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
+from unf_lopt.tasks.rnn_lm import docs_rnn_family
+from unf_lopt.tasks.transformer_lm import docs_transformer_family
 
 SMALL = (
-    "TASK_FAMILIES = [@one/digits_mlp_family(), @two/digits_mlp_family()]",
+    "TASK_FAMILIES = [@one/digits_mlp_family(), @two/digits_mlp_family(), @digits_cnn_family()]",
     "one/digits_mlp_family.hidden_sizes = (4,)",
     "two/digits_mlp_family.hidden_sizes = (3, 5)",
+    "digits_cnn_family.channels = (2, 3)",
+    "digits_cnn_family.batch_size = 8",
     "unseen/digits_mlp_family.hidden_sizes = (6, 2, 3)",
 )
+PROTOCOL = Protocol(num_seeds=2, horizon=4, eval_every=2, eval_batches=1)
 
 
 def configure_universal(*bindings):
@@ -63,6 +68,7 @@ def test_every_family_has_an_estimator_of_its_own_with_the_optimizer_bound_to_it
     assert [ecosystem.task_name(own) for own in estimators] == [
         "ImageMLP_Digits8_Relu4",
         "ImageMLP_Digits8_Relu3x5",
+        "Conv_Digits8_2x3",
     ]
     for own, family in zip(estimators, families, strict=True):
         step = own if ecosystem.version() == "release" else own.truncated_step
@@ -87,9 +93,23 @@ def test_evaluates_on_an_architecture_never_seen(trained):
     family = configured["task_family"]
     assert family.name == "ImageMLP_Digits8_Relu6x2x3"
     found = evaluation.Trained.load(configured["lopt"], trained)
-    protocol = Protocol(num_seeds=2, horizon=4, eval_every=2, eval_batches=1)
-    curves = learned_curves(family, found.lopt, found.theta, protocol)
+    curves = learned_curves(family, found.lopt, found.theta, PROTOCOL)
     assert curves.loss["train"].shape == (2, 3) and np.all(np.isfinite(curves.loss["train"]))
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        docs_rnn_family(embedding_size=3, hidden_size=4, length=5, batch_size=6),
+        docs_transformer_family(num_blocks=1, width=4, num_heads=2, batch_size=2),
+    ],
+    ids=lambda family: family.name,
+)
+def test_goes_from_mlps_and_cnns_to_a_recurrent_network_and_a_transformer(trained, family):
+    theta, _ = load_theta(trained, universal())
+    curves = learned_curves(family, universal(task_family=family), theta, PROTOCOL)
+    losses = curves.loss["train"]
+    assert np.all(np.isfinite(losses)) and np.all(losses[:, -1] != losses[:, 0])
 
 
 def test_a_theta_for_one_weight_space_is_refused_for_several(tmp_path):
