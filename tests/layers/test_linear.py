@@ -12,6 +12,7 @@ from tests.layers.random_arrays import random_params, random_tree
 from tests.strategies import from_axes, mlp_spec, specs
 from unf_lopt import PointwiseMLP, SpecError, UNFLinear, assert_equivariant, count_maps
 from unf_lopt.layers import EquivariantLinear, bell_number, reference
+from unf_lopt.layers._layout import LARGE
 from unf_lopt.layers._plan import make_plan, terms
 from unf_lopt.symmetry import random_features
 
@@ -50,9 +51,24 @@ def test_equivariant_to_float64_precision(spec, bias, seed):
 @given(specs(max_rank=3))
 def test_every_coefficient_is_one_map(spec):
     layer = EquivariantLinear(spec, 1, bias="none")
-    numbers = [make_plan(spec).number(term) for term in terms(spec)]
-    assert sorted(numbers) == list(range(count_maps(spec)))
+    places = [make_plan(spec).locate(term) for term in terms(spec)]
+    assert len(set(places)) == len(places) == count_maps(spec)
     assert layer.parameter_shapes(1) == {"coefficients": (count_maps(spec), 1, 1)}
+
+
+def test_large_buckets_have_arrays_of_their_own():
+    """The layout and its inverse, on both sides of the limit."""
+    layout = EquivariantLinear(mlp_spec((3, 4, 2)), 64).layout(64)
+    generator = np.random.default_rng(0)
+    params = {name: generator.normal(size=shape) for name, shape in layout.shapes().items()}
+    assert len(params) == 2 and params["coefficients()"].size >= LARGE
+    tables = layout.tables(params)
+    sizes = {bucket: (len(own), len(slots)) for bucket, (own, slots) in layout.plan.buckets.items()}
+    assert {bucket: table.shape[::2] for bucket, table in tables.items()} == sizes
+    again = layout.params(tables, np)
+    assert again.keys() == params.keys()
+    for name, value in params.items():
+        np.testing.assert_array_equal(again[name], value)
 
 
 @pytest.mark.parametrize(

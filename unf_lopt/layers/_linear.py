@@ -22,9 +22,10 @@ from unf_lopt.layers._fixed import (
     plain_spec,
     position_encoding,
 )
+from unf_lopt.layers._layout import Layout
 from unf_lopt.layers._once import computed_once
 from unf_lopt.layers._partitions import Partition, check_option
-from unf_lopt.layers._plan import Plan, Slot, Term, make_plan
+from unf_lopt.layers._plan import Bucket, Plan, Slot, Term, make_plan
 from unf_lopt.layers._products import bucket_products
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
@@ -94,16 +95,16 @@ class EquivariantLinear:
         """
         return make_plan(plain_spec(self.spec, self.fixed_axes)[1])
 
+    def layout(self, input_channels: int) -> Layout:
+        """How the coefficients are kept."""
+        return Layout(self.plan, input_channels, self.output_channels)
+
     def parameter_shapes(self, input_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters by name.
 
-        All coefficients are one array, ``[maps, input_channels, output_channels]`` in the order
-        of the plan: random numbers are compiled array by array, for every perturbation of theta
-        too. The biases are ``[number of biases, output_channels]``.
+        Coefficients as :class:`Layout` says; biases ``[number of biases, output_channels]``.
         """
-        shapes: dict[str, tuple[int, ...]] = {
-            "coefficients": (self.plan.num_maps, input_channels, self.output_channels)
-        }
+        shapes = self.layout(input_channels).shapes()
         if self.bias != "none":
             shapes["bias"] = (len(self._biased_slots()), self.output_channels)
         if self.fixed_axes == "positional" and self._fixed_places():
@@ -119,9 +120,10 @@ class EquivariantLinear:
         dtype = dtype or jnp.result_type(float)
         if name in ("bias", "positions"):
             return jnp.zeros(shape, dtype)
-        scales = jnp.asarray(_init_scales(self.plan.spec, self.initialization), dtype)
+        tables = _init_scales(self.plan.spec, self.initialization)
+        scale = self.layout(input_channels).params(tables, np)[name]
         normal = jax.random.normal(key, shape, dtype)
-        return normal * scales[:, None, None] / math.sqrt(input_channels)
+        return normal * jnp.asarray(scale, dtype) / math.sqrt(input_channels)
 
     def init(self, key: jax.Array, input_channels: int, dtype: Any = None) -> dict[str, jax.Array]:
         """Initial parameters for features of ``input_channels`` channels."""
@@ -166,7 +168,8 @@ class EquivariantLinear:
         """The same on the arrays of :meth:`packed`."""
         leaves = [computed_once(leaf) for leaf in leaves]
         pieces: dict[tuple[int, Partition], list[jax.Array]] = {}
-        for bucket, products in bucket_products(self.plan, params["coefficients"], leaves).items():
+        tables = self.layout(leaves[0].shape[-1]).tables(params)
+        for bucket, products in bucket_products(self.plan, tables, leaves).items():
             slots, order = self.plan.buckets[bucket][1], self.plan.axis_orders[bucket]
             if not bucket and self.bias != "none":
                 rows = [slots.index(slot) for slot in self._biased_slots()]
@@ -240,22 +243,26 @@ def input_channels_of(spec: PermutationSpec, leaves: Sequence[Any]) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _init_scales(spec: PermutationSpec, initialization: str) -> np.ndarray:
-    """Standard deviation of each map's coefficients, before the one for channels: ``[maps]``."""
+def _init_scales(spec: PermutationSpec, initialization: str) -> dict[Bucket, np.ndarray]:
+    """Standard deviation of each map's coefficients, before the one for channels, by bucket."""
     plan = make_plan(spec)
-    scales = np.zeros(plan.num_maps)
+    tables = {
+        bucket: np.zeros((len(features), 1, len(slots), 1))
+        for bucket, (features, slots) in plan.buckets.items()
+    }
     if initialization == "pointwise":
         for tensor, axes in enumerate(spec.axes):
             identity = tuple((axis, axis + len(axes)) for axis in range(len(axes)))
-            scales[plan.number(Term(tensor, tensor, identity))] = 1.0
-        return scales
+            bucket, feature, slot = plan.locate(Term(tensor, tensor, identity))
+            tables[bucket][feature, :, slot] = 1.0
+        return tables
     maps_into: Counter[int] = Counter()
     for features, slots in plan.buckets.values():
         for slot in slots:
             maps_into[slot.tensor] += len(features)
-    for bucket, table in plan.tables(scales).items():
-        table[:] = [maps_into[slot.tensor] ** -0.5 for slot in plan.buckets[bucket][1]]
-    return scales
+    for bucket, (_, slots) in plan.buckets.items():
+        tables[bucket][..., 0] = [maps_into[slot.tensor] ** -0.5 for slot in slots]
+    return tables
 
 
 def _align(product: jax.Array, slot: Slot, received: Sequence[int]) -> jax.Array:

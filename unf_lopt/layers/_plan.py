@@ -15,7 +15,6 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from unf_lopt.layers._partitions import Partition, valid_partitions
 from unf_lopt.symmetry import PermutationSpec
@@ -70,8 +69,6 @@ class Plan:
       buckets: ``{spaces: (features, slots)}``, the spaces sorted in the spec's order.
       diagonals: for each tensor, the partitions of its axes, the discrete one (every axis by
         itself) first.
-      starts: for each bucket, the number of its first map among all: a bucket's maps are those of
-        its first feature to every slot, then those of the next.
       axis_orders: for each bucket, the order of its axes in arrays: that of the largest tensor
         that has them, which then need not be transposed.
     """
@@ -79,27 +76,10 @@ class Plan:
     spec: PermutationSpec
     buckets: dict[Bucket, tuple[tuple[Feature, ...], tuple[Slot, ...]]]
     diagonals: tuple[tuple[Partition, ...], ...]
-    starts: dict[Bucket, int]
     axis_orders: dict[Bucket, tuple[int, ...]]
 
-    @property
-    def num_maps(self) -> int:
-        """The number of basis maps."""
-        return sum(len(features) * len(slots) for features, slots in self.buckets.values())
-
-    def tables(self, per_map: Any) -> dict[Bucket, Any]:
-        """``[maps, ...]`` by bucket: ``[features, slots, ...]``."""
-        return {
-            bucket: per_map[start : start + len(features) * len(slots)].reshape(
-                len(features), len(slots), *per_map.shape[1:]
-            )
-            for (bucket, (features, slots)), start in zip(
-                self.buckets.items(), self.starts.values(), strict=True
-            )
-        }
-
-    def number(self, term: Term) -> int:
-        """Which of the maps a basis map of the definition is; a bijection."""
+    def locate(self, term: Term) -> tuple[Bucket, int, int]:
+        """Bucket, feature and slot of a basis map: the bijection with the definition."""
         rank = len(self.spec.axes[term.output])
         inner = [tuple(axis - rank for axis in block if axis >= rank) for block in term.blocks]
         outer = [tuple(axis for axis in block if axis < rank) for block in term.blocks]
@@ -115,7 +95,7 @@ class Plan:
         received = tuple(out_blocks.index(o) for o, _ in crossing)
         feature = features.index(Feature(term.input, in_blocks, kept))
         slot = slots.index(Slot(term.output, out_blocks, received))
-        return self.starts[bucket] + feature * len(slots) + slot
+        return bucket, feature, slot
 
 
 def terms(spec: PermutationSpec) -> Iterator[Term]:
@@ -147,10 +127,8 @@ def make_plan(spec: PermutationSpec) -> Plan:
     buckets = {
         bucket: (tuple(features[bucket]), tuple(slots[bucket])) for bucket in sorted(features)
     }
-    counts = [len(own) * len(slots[bucket]) for bucket, (own, _) in buckets.items()]
-    starts = dict(zip(buckets, itertools.accumulate(counts, initial=0), strict=False))
     orders = {bucket: _axis_order(spec, features[bucket]) for bucket in buckets}
-    return Plan(spec, buckets, tuple(diagonals), starts, orders)
+    return Plan(spec, buckets, tuple(diagonals), orders)
 
 
 def _axis_order(spec: PermutationSpec, features: Sequence[Feature]) -> tuple[int, ...]:

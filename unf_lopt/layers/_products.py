@@ -1,13 +1,8 @@
-"""The matrix products of the full layer, and the means before or after them.
-
-A mean and a product with coefficients can change places. What is read at full size costs most, so
-buckets into few output channels are multiplied first, by all coefficients that a tensor meets in
-one product, and averaged then; the others are averaged first.
-"""
+"""The matrix products of the full layer, on means over every set of axes that is left out."""
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -24,13 +19,13 @@ Tables = Mapping[Bucket, jax.Array]
 
 
 def bucket_products(
-    plan: Plan, coefficients: jax.Array, leaves: Sequence[jax.Array]
+    plan: Plan, tables: Tables, leaves: Sequence[jax.Array]
 ) -> dict[Bucket, jax.Array]:
     """For every bucket what its slots receive.
 
     Args:
       plan: of the layer.
-      coefficients: ``[maps, input channels, output channels]``.
+      tables: coefficients by bucket.
       leaves: ``[*shape, input channels]``.
 
     Returns:
@@ -41,67 +36,44 @@ def bucket_products(
         for tensor, (leaf, partitions) in enumerate(zip(leaves, plan.diagonals, strict=True))
         for blocks in partitions
     }
-    tables = {
-        bucket: jnp.swapaxes(table, 1, 2) for bucket, table in plan.tables(coefficients).items()
-    }
-    narrow = {bucket: table for bucket, table in tables.items() if _is_narrow(table)}
-    wide = {bucket: table for bucket, table in tables.items() if bucket not in narrow}
-    products = _multiplied_first(plan, narrow, diagonals) | _averaged_first(plan, wide, diagonals)
-    return {
-        bucket: product.reshape(*product.shape[:-1], *tables[bucket].shape[2:])
-        for bucket, product in products.items()
-    }
-
-
-def _is_narrow(table: jax.Array) -> bool:
-    """Whether a product writes and reads less than a mean over the input's channels reads."""
-    _, inputs, slots, outputs = table.shape
-    return 2 * slots * outputs <= inputs
-
-
-def _averaged_first(
-    plan: Plan, tables: Tables, diagonals: Mapping[Diagonal, jax.Array]
-) -> dict[Bucket, jax.Array]:
-    read = {(f.tensor, f.blocks) for bucket in tables for f in plan.buckets[bucket][0]}
-    means = {place: _all_means(x) for place, x in diagonals.items() if place in read}
+    means = {place: _all_means(x) for place, x in diagonals.items()}
     products = {}
     for bucket, table in tables.items():
-        columns = [
-            _in_order(means[f.tensor, f.blocks][tuple(sorted(f.kept))], f, plan.axis_orders[bucket])
-            for f in plan.buckets[bucket][0]
-        ]
-        features, inputs, slots, outputs = table.shape
-        matrix = table.reshape(features * inputs, slots * outputs)
-        products[bucket] = jnp.concatenate(columns, axis=-1) @ matrix
+        features, order = plan.buckets[bucket][0], plan.axis_orders[bucket]
+        columns = [means[f.tensor, f.blocks][tuple(sorted(f.kept))] for f in features]
+        product = _product(columns, features, order, table)
+        products[bucket] = product.reshape(*product.shape[:-1], *table.shape[2:])
     return products
 
 
-def _multiplied_first(
-    plan: Plan, tables: Tables, diagonals: Mapping[Diagonal, jax.Array]
-) -> dict[Bucket, jax.Array]:
-    matrices: dict[Diagonal, list[tuple[Feature, Bucket, jax.Array]]] = {}
-    for bucket, table in tables.items():
-        for index, feature in enumerate(plan.buckets[bucket][0]):
-            matrix = table[index].reshape(table.shape[1], -1)
-            own = matrices.setdefault((feature.tensor, feature.blocks), [])
-            own.append((feature, bucket, matrix))
-    products: dict[Bucket, jax.Array] = {}
-    for place, own in matrices.items():
-        own.sort(key=lambda item: sorted(item[0].kept))  # one mean for all that keep the same axes
-        columns = diagonals[place] @ jnp.concatenate([matrix for _, _, matrix in own], axis=1)
-        start = 0
-        for kept, group in itertools.groupby(own, key=lambda item: sorted(item[0].kept)):
-            members = list(group)
-            widths = [matrix.shape[1] for _, _, matrix in members]
-            share = columns[..., start : start + sum(widths)]
-            start += sum(widths)
-            dropped = tuple(axis for axis in range(columns.ndim - 1) if axis not in kept)
-            mean = jnp.mean(share, axis=dropped) if dropped else share
-            parts = jnp.split(mean, np.cumsum(widths)[:-1], axis=-1)
-            for (feature, bucket, _), part in zip(members, parts, strict=True):
-                part = _in_order(part, feature, plan.axis_orders[bucket])
-                products[bucket] = products[bucket] + part if bucket in products else part
-    return products
+def _product(
+    columns: Sequence[jax.Array],
+    features: Sequence[Feature],
+    order: Sequence[int],
+    table: jax.Array,
+) -> jax.Array:
+    """Features times coefficients: ``[*sizes, slots * output channels]``.
+
+    Whole tensors into few channels are multiplied one by one and the products put in order and
+    added, which moves less than putting all their channels in order and end to end; what is left
+    of the features is one product.
+    """
+    count, inputs, slots, outputs = table.shape
+    apart = [
+        index
+        for index, feature in enumerate(features)
+        if len(feature.kept) == len(feature.blocks) and 2 * slots * outputs <= inputs
+    ]
+    parts = [
+        _in_order(columns[index] @ table[index].reshape(inputs, -1), features[index], order)
+        for index in apart
+    ]
+    together = [index for index in range(count) if index not in apart]
+    if together:
+        own = table[np.array(together)] if apart else table
+        joined = [_in_order(columns[index], features[index], order) for index in together]
+        parts.append(jnp.concatenate(joined, -1) @ own.reshape(len(together) * inputs, -1))
+    return functools.reduce(jnp.add, parts)
 
 
 def _all_means(x: jax.Array) -> dict[tuple[int, ...], jax.Array]:

@@ -36,18 +36,20 @@ def untied(
     """
     bias = "none" if tied.bias == "none" else "tensor"
     full = EquivariantLinear(tied.spec, tied.output_channels, bias=bias)
-    tables = {name: np.asarray(table) for name, table in tied.tables(params).items()}
-    _, input_channels, _ = params["coefficients"].shape
-    result = {
-        name: np.zeros(shape, params["coefficients"].dtype)
-        for name, shape in full.parameter_shapes(input_channels).items()
+    kinds = {name: np.asarray(table) for name, table in tied.tables(params).items()}
+    _, input_channels, output_channels = params["coefficients"].shape
+    spec, dtype = full.plan.spec, params["coefficients"].dtype
+    tables = {
+        bucket: np.zeros((len(features), input_channels, len(slots), output_channels), dtype)
+        for bucket, (features, slots) in full.plan.buckets.items()
     }
-    spec = full.plan.spec
     for term, name, index, weight in _contributions(spec, tied.cross_terms):
-        result["coefficients"][full.plan.number(term)] += weight * tables[name][index]
+        bucket, feature, slot = full.plan.locate(term)
+        tables[bucket][feature, :, slot] += weight * kinds[name][index]
+    result = full.layout(input_channels).params(tables, np)
     if bias == "tensor":
         ranks = [rank_class(len(axes)) for axes in spec.axes]
-        result["bias"] = tables["bias"][np.array(ranks)]
+        result["bias"] = kinds["bias"][np.array(ranks)]
     return full, result
 
 

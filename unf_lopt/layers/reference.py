@@ -66,8 +66,10 @@ def apply_by_definition(
     spec = layer.plan.spec
     leaves, unflatten = plain_spec(layer.spec, layer.fixed_axes)[0].view.flatten(features)
     outputs = [xp.zeros((*shape, layer.output_channels), leaves[0].dtype) for shape in spec.shapes]
+    tables = layer.layout(leaves[0].shape[-1]).tables(params)
     for term in terms(spec):
-        coefficient = term_coefficient(layer, params, term)
+        bucket, feature, slot = layer.plan.locate(term)
+        coefficient = tables[bucket][feature, :, slot]
         mapped = apply_term(spec, term, leaves[term.input], xp=xp) @ coefficient
         outputs[term.output] = outputs[term.output] + mapped
     for tensor, bias in enumerate(_biases(layer, params, xp)):
@@ -82,11 +84,6 @@ def apply_by_definition(
                     shape[axis] = -1
                     outputs[tensor] = outputs[tensor] + encoded.reshape(shape)
     return unflatten(outputs)
-
-
-def term_coefficient(layer: EquivariantLinear, params: Mapping[str, Array], term: Term) -> Array:
-    """The coefficient matrix ``[input_channels, output_channels]`` of one basis map."""
-    return params["coefficients"][layer.plan.number(term)]
 
 
 def _biases(layer: EquivariantLinear, params: Mapping[str, Array], xp: Any) -> list[Any]:
