@@ -28,6 +28,7 @@ import scipy.stats
 from rich.console import Console
 from rich.table import Table
 
+from unf_lopt.evaluation.protocol import SPLITS
 from unf_lopt.optimizers import params_file, write_whole
 from unf_lopt.outer_training.metrics import METRICS
 
@@ -36,6 +37,7 @@ OUTER_LEARNING_RATES = (3e-3, 1e-2, 3e-2)
 OUTER_SEEDS = (0, 1, 2)  # the first one chooses the rate
 INNER_SEEDS = 10
 CONFIDENCE = 0.95
+Losses = list[list[float]]  # of the outer seeds, each of the inner seeds
 # What is other than in the task's small config.
 SCALES: dict[str, dict[str, int]] = {
     "digits_mlp": {"OUTER_STEPS": 500},
@@ -81,8 +83,9 @@ class Comparison:
         evaluation = self._evaluate(chosen)
         losses = {
             split: {name: _finals(evaluation, name, split) for name in OPTIMIZERS}
-            for split in ("train", "test")
+            for split in SPLITS
         }
+        losses["mean over the run, train"] = self._means_over_the_run()
         return {
             "macros": self._macros,
             "tried": tried,
@@ -90,7 +93,7 @@ class Comparison:
             "final_losses": losses,
             "best_adam": {
                 "learning_rate": evaluation["best_adam_learning_rate"],
-                **{s: evaluation["optimizers"][evaluation["best_adam"]][s] for s in losses},
+                **{s: evaluation["optimizers"][evaluation["best_adam"]][s] for s in SPLITS},
             },
             "differences": {
                 split: {
@@ -146,6 +149,23 @@ class Comparison:
             )
         return json.loads((output / "results.json").read_text())
 
+    def _means_over_the_run(self) -> dict[str, Losses]:
+        """The mean of every inner run's training losses: what outer training lowers."""
+        found: dict[tuple[str, str], list[float]] = {}
+        with open(self._folder / "evaluation" / "curves.csv", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["split"] == "train":
+                    own = found.setdefault((row["optimizer"], row["seed"]), [])
+                    own.append(float(row["loss"]))
+        seeds = [str(seed) for seed in range(INNER_SEEDS)]
+        return {
+            optimizer: [
+                [float(np.mean(found[_name(optimizer, outer), inner])) for inner in seeds]
+                for outer in OUTER_SEEDS
+            ]
+            for optimizer in OPTIMIZERS
+        }
+
     def _run_folder(self, optimizer: str, rate: float, seed: int) -> pathlib.Path:
         return self._folder / f"{optimizer}_rate{rate:g}_seed{seed}"
 
@@ -154,9 +174,6 @@ class Comparison:
         subprocess.run(
             [sys.executable, "-m", module, *arguments], env=self._environment, check=True
         )
-
-
-Losses = list[list[float]]  # of the outer seeds, each of the inner seeds
 
 
 def paired_difference(ones: Losses, others: Losses) -> dict[str, float]:

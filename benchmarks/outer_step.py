@@ -4,7 +4,7 @@ Every optimizer gets the same task, PES settings, meta-optimizer, perturbation s
 Prints a table and writes JSON: the median time of an outer step, its ratio to Deep Sets, the
 time to the first step (tracing and compiling), and the mean meta-loss of the last steps.
 
-    python benchmarks/outer_step.py --outer_steps=300 --output=runs/outer_step.json
+    python benchmarks/outer_step.py --task=docs_transformer --only unf learned_sgdm
 
 The authors' optimizer is in GitHub main's `research/univ_nfn` only: put a checkout on PYTHONPATH.
 """
@@ -25,7 +25,17 @@ from rich.table import Table
 from unf_lopt import ecosystem
 from unf_lopt.optimizers import deep_sets, learned_sgdm, nfn, unf, unf_universal
 from unf_lopt.outer_training import norm_clipped_adam
+from unf_lopt.tasks.image_cnn import digits_cnn_family
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
+from unf_lopt.tasks.rnn_lm import docs_rnn_family
+from unf_lopt.tasks.transformer_lm import docs_transformer_family
+
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "digits_mlp": digits_mlp_family,
+    "digits_cnn": digits_cnn_family,
+    "docs_rnn": docs_rnn_family,
+    "docs_transformer": docs_transformer_family,
+}
 
 
 class Contestant:
@@ -35,7 +45,7 @@ class Contestant:
         schedule = ecosystem.ConstantTruncationSchedule(args.horizon)
         self._estimators = [
             ecosystem.truncated_pes(
-                digits_mlp_family(),
+                FAMILIES[args.task](),
                 lopt,
                 schedule,
                 num_tasks=args.num_tasks,
@@ -73,18 +83,19 @@ class Contestant:
         self.losses.append(gradient.mean_loss)
 
 
-def contestants() -> dict[str, Callable[[], Any]]:
-    """Makers of the optimizers that this installation has."""
-    task_family = digits_mlp_family()
+def contestants(task: str) -> dict[str, Callable[[], Any]]:
+    """Makers of the optimizers that this installation has for a task."""
+    task_family = FAMILIES[task]()
     makers = {
         "unf": functools.partial(unf, task_family),
         "unf, released mode": functools.partial(unf, task_family, mode="released"),
-        "nfn": functools.partial(nfn, task_family),
         "unf_universal": functools.partial(unf_universal, task_family),
         "deep_sets": deep_sets,
         "learned_sgdm": learned_sgdm,
     }
-    if ecosystem.version() == "main":
+    if task in ("digits_mlp", "digits_cnn"):
+        makers["nfn"] = functools.partial(nfn, task_family)
+    if ecosystem.version() == "main" and task == "digits_mlp":
         theirs = ecosystem.load("research.univ_nfn.learned_opt.learned_opts")
         makers["authors' ResidualOptNFN (hybrid)"] = lambda: theirs.ResidualOptNFN(
             digits_mlp(), hybrid=True
@@ -109,6 +120,7 @@ def summary(contestant: Contestant, reference: Contestant, last: int) -> dict[st
 def main() -> None:
     """Runs the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", choices=FAMILIES, default="digits_mlp")
     parser.add_argument("--outer_steps", type=int, default=100)
     parser.add_argument("--num_tasks", type=int, default=8)
     parser.add_argument("--trunc_length", type=int, default=50)
@@ -118,7 +130,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of the optimizers to run")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/outer_step.json"))
     args = parser.parse_args()
-    makers = contestants()
+    makers = contestants(args.task)
     chosen = [*dict.fromkeys([*(args.only or makers), "deep_sets"])]
     running = {name: Contestant(makers[name](), args) for name in chosen}
     for step in range(args.outer_steps):

@@ -5,6 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+import scipy.stats
+
+from benchmarks.comparison import paired_difference
+
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 
 
@@ -38,3 +43,19 @@ def test_layers_write_their_figures(tmp_path):
     assert all(own["kernel_seconds"] > 0 for own in figures.values())
     shown = run("layers.py", f"--markdown={output}")
     assert len(shown.splitlines()) == 2 + len(figures)
+
+
+def test_differences_of_a_comparison_are_paired():
+    """What both optimizers share, an inner seed that is hard, is in no interval."""
+    ones, others = [[1.0, 9.0], [1.2, 9.2]], [[0.0, 8.0], [0.0, 8.0]]
+    found = paired_difference(ones, others)
+    assert found["mean"] == pytest.approx(1.1)
+    half = 0.1 * scipy.stats.t.ppf(0.975, 1)  # of two differences, 1 and 1.2
+    assert (found["low"], found["high"]) == pytest.approx((1.1 - half, 1.1 + half))
+
+
+def test_a_comparison_of_no_task_says_which_there_are():
+    command = [sys.executable, BENCHMARKS / "comparison.py", "digits_rnn"]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert outcome.returncode == 2
+    assert "no such task: digits_rnn; there are digits_mlp, " in outcome.stderr
