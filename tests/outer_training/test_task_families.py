@@ -106,8 +106,10 @@ def test_evaluates_on_an_architecture_never_seen(trained):
     ids=lambda family: family.name,
 )
 def test_goes_from_mlps_and_cnns_to_a_recurrent_network_and_a_transformer(trained, family):
-    theta, _ = load_theta(trained, universal())
-    curves = learned_curves(family, universal(task_family=family), theta, PROTOCOL)
+    evaluation.parse_run_config(trained)  # binds it to another task
+    configured = gin.get_bindings("evaluate")["lopt"]
+    found = evaluation.Trained.load(configured, trained).on(family)
+    curves = learned_curves(family, found.lopt, found.theta, PROTOCOL)
     losses = curves.loss["train"]
     assert np.all(np.isfinite(losses)) and np.all(losses[:, -1] != losses[:, 0])
 

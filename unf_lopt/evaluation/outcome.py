@@ -50,6 +50,17 @@ class Trained:
         theta, outer_steps = load_theta(path, lopt)
         return cls(name or optimizer_name(lopt), lopt, theta, outer_steps, str(path))
 
+    def on(self, task_family: Any) -> Trained:
+        """The same for a task: a theta for every weight space is bound to that of the task.
+
+        A run's configuration binds its optimizer to the task that it was written for. One whose
+        spec was written by hand is left as it is.
+        """
+        spec = getattr(self.lopt, "spec", None)
+        if spec is None or spec.provenance is None or self.lopt.theta_spec is not None:
+            return self
+        return dataclasses.replace(self, lopt=self.lopt.bind(task_family))
+
 
 @dataclasses.dataclass
 class Outcome:

@@ -67,7 +67,8 @@ def evaluate(
 
     protocol = Protocol(num_seeds, horizon, eval_every, eval_batches, seed=seed)
     rates = [float(rate) for rate in learning_rates or adam_learning_rates()]
-    outcome = Outcome(task_family, protocol, [Trained.load(lopt, checkpoint), *compared])
+    learned = [Trained.load(lopt, checkpoint), *compared]
+    outcome = Outcome(task_family, protocol, [trained.on(task_family) for trained in learned])
     runs = f"{num_seeds} seeds, {horizon} inner steps"
     for trained in outcome.learned:
         with _stage(outcome, trained.name, runs):
