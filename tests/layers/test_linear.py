@@ -65,7 +65,7 @@ def test_large_buckets_have_arrays_of_their_own():
     tables = layout.tables(params)
     sizes = {bucket: (len(own), len(slots)) for bucket, (own, slots) in layout.plan.buckets.items()}
     assert {bucket: table.shape[::2] for bucket, table in tables.items()} == sizes
-    again = layout.params(tables, np)
+    again = layout.params(tables)
     assert again.keys() == params.keys()
     for name, value in params.items():
         np.testing.assert_array_equal(again[name], value)

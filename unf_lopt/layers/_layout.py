@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from unf_lopt.layers._plan import Bucket, Plan
 
@@ -66,7 +66,7 @@ class Layout:
                 start += features * slots
         return tables
 
-    def params(self, tables: Mapping[Bucket, Any], xp: Any = jnp) -> dict[str, Any]:
+    def params(self, tables: Mapping[Bucket, np.ndarray]) -> dict[str, np.ndarray]:
         """The inverse of :meth:`tables`, for tables of any number of channels."""
         params, shared = {}, []
         for bucket, features, slots in self._sizes():
@@ -77,7 +77,7 @@ class Layout:
                 own = table.swapaxes(1, 2)
                 shared.append(own.reshape(features * slots, *own.shape[2:]))
         if shared:
-            params[SHARED] = xp.concatenate(shared)
+            params[SHARED] = np.concatenate(shared)
         return params
 
     def _sizes(self) -> Iterator[tuple[Bucket, int, int]]:

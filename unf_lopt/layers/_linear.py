@@ -121,7 +121,7 @@ class EquivariantLinear:
         if name in ("bias", "positions"):
             return jnp.zeros(shape, dtype)
         tables = _init_scales(self.plan.spec, self.initialization)
-        scale = self.layout(input_channels).params(tables, np)[name]
+        scale = self.layout(input_channels).params(tables)[name]
         normal = jax.random.normal(key, shape, dtype)
         return normal * jnp.asarray(scale, dtype) / math.sqrt(input_channels)
 

@@ -46,7 +46,7 @@ def untied(
     for term, name, index, weight in _contributions(spec, tied.cross_terms):
         bucket, feature, slot = full.plan.locate(term)
         tables[bucket][feature, :, slot] += weight * kinds[name][index]
-    result = full.layout(input_channels).params(tables, np)
+    result = full.layout(input_channels).params(tables)
     if bias == "tensor":
         ranks = [rank_class(len(axes)) for axes in spec.axes]
         result["bias"] = kinds["bias"][np.array(ranks)]
