@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import optax
 
 from unf_lopt import ecosystem
 
@@ -64,9 +65,7 @@ class CrossEntropyTask(ecosystem.Task):
         """The loss, and `{"accuracy": share of the labels that have the largest logit}`."""
         inputs, labels = data[self.inputs], data[self.labels]
         logits = self._network.apply(params, key, inputs)
-        losses = ecosystem.softmax_cross_entropy(
-            logits=logits, labels=jax.nn.one_hot(labels, self._num_classes)
-        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         correct = jnp.argmax(logits, axis=-1) == labels
         counts = None if self.padding is None else inputs != self.padding
         return jnp.mean(losses, where=counts), {"accuracy": jnp.mean(correct, where=counts)}

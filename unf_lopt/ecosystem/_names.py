@@ -54,7 +54,6 @@ _SAME = {
         "get_task",
         "sample_single_task_family",
         "single_task_to_family",
-        "softmax_cross_entropy",
     ),
     "tasks.datasets.base": (
         "Datasets",

@@ -54,6 +54,7 @@ class Population:
         axes = (0, 0, None, None, None), (None, 0, 0, 0, 0)
         self._unroll = _vectorized(self._unroll_run, *axes)
         self._losses = _vectorized(self._loss_of_run, *axes)
+        self._loss_alone = jax.jit(self._loss_of_run)
 
     def curves(self, thetas: PyTree) -> list[Curves]:
         """Trains all runs from the start; returns the curves of each theta."""
@@ -95,8 +96,17 @@ class Population:
         """Mean losses over the split's next batches, [M, S]."""
         count = self._protocol.eval_batches
         keys = self._keys(2 * step + 1, count)
-        batches = self._batches(count, split)
-        return np.asarray(self._losses(thetas, opt_states, self._problems, batches, keys))
+        data = self._problems, self._batches(count, split), keys
+        losses = np.asarray(self._losses(thetas, opt_states, *data))
+        if step == self._protocol.horizon:
+            last_theta, last_run, last_data = (
+                jax.tree.map(lambda x: x[-1], thetas),
+                jax.tree.map(lambda x: x[-1, -1], opt_states),
+                jax.tree.map(lambda x: x[-1], data),
+            )
+            alone = self._loss_alone(last_theta, last_run, *last_data)
+            require_same_loss(losses[-1, -1], float(alone), losses.size)
+        return losses
 
     def _training_data(self, step: int) -> tuple[PyTree, PyTree, jax.Array]:
         count = self._protocol.eval_every
@@ -138,10 +148,36 @@ class Population:
         task = self._family.task_fn(problem.config)
         params, state = self._lopt.opt_fn(theta).get_params_state(opt_state)
 
-        def loss(batch: PyTree, key: jax.Array) -> jax.Array:
+        def loss(data: tuple[PyTree, jax.Array]) -> jax.Array:
+            batch, key = data
             return task.loss_with_state_and_aux(params, state, key, batch)[0]
 
-        return jnp.mean(jax.vmap(loss)(batches, keys))
+        return jnp.mean(jax.lax.map(loss, (batches, keys)))
+
+
+def require_same_loss(together: float, alone: float, runs: int) -> None:
+    """Checks the loss of a run in the program of all runs against a program of its own.
+
+    XLA's kernels for CPUs of jaxlib 0.10.2 sum wrongly over the product of two arrays of which
+    one is shared along a vectorized axis, once the result has some 40,000 entries: a
+    cross-entropy with one-hot labels that many runs share is such a sum, and all runs then have
+    the loss of one.
+
+    Args:
+      together: from the program of all runs.
+      alone: of the same run.
+      runs: how many there are.
+
+    Raises:
+      RuntimeError: they differ by more than rounding.
+    """
+    if not np.isclose(together, alone, rtol=1e-2, atol=1e-6, equal_nan=True):
+        raise RuntimeError(
+            f"XLA miscompiled the program of {runs} inner runs: the last run has loss "
+            f"{together:.6g} there and {alone:.6g} alone. On a CPU, set "
+            "XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= (seen with jaxlib 0.10.2), or "
+            "evaluate with fewer seeds or learning rates."
+        )
 
 
 @functools.lru_cache(maxsize=1)
