@@ -33,17 +33,17 @@ from unf_lopt.optimizers import params_file, write_whole
 from unf_lopt.outer_training.metrics import METRICS
 
 OPTIMIZERS = ("unf", "deep_sets", "learned_sgdm")
-OUTER_LEARNING_RATES = (3e-3, 1e-2, 3e-2)
+OUTER_LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 OUTER_SEEDS = (0, 1, 2)  # the first one chooses the rate
 INNER_SEEDS = 10
 CONFIDENCE = 0.95
 Losses = list[list[float]]  # of the outer seeds, each of the inner seeds
 # What is other than in the task's small config.
 SCALES: dict[str, dict[str, int]] = {
-    "digits_mlp": {"OUTER_STEPS": 500},
-    "digits_cnn": {"OUTER_STEPS": 300, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 20},
-    "docs_rnn": {"OUTER_STEPS": 200, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 10},
-    "docs_transformer": {"OUTER_STEPS": 200, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 10},
+    "digits_mlp": {"OUTER_STEPS": 300},
+    "digits_cnn": {"OUTER_STEPS": 200, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 20},
+    "docs_rnn": {"OUTER_STEPS": 120, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 10},
+    "docs_transformer": {"OUTER_STEPS": 80, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 10},
 }
 
 

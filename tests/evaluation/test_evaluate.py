@@ -100,7 +100,7 @@ def test_flags_change_the_configuration_of_the_run(tmp_path, capsys):
     """Also a task without data, and an optimizer that diverges on it."""
     sgdm = ["LOPT = @learned_sgdm()", "TASK_FAMILY = @FixedDimQuadraticFamily()"]
     folder = save_run(tmp_path / "run", *sgdm, "FixedDimQuadraticFamily.dim = 3")
-    theta = {"scalars": {"log_alpha": 80.0, "logit_gamma": 0.0}}
+    theta = {"scalars": {"tenth_log_alpha": 8.0, "tenth_logit_gamma": 0.0}}
     record = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=5)
     chosen = tmp_path / "diverges"
     ecosystem.save_state(str(chosen), record)

@@ -1,5 +1,7 @@
 """Laws of the equivariant layer: the definition, equivariance, rank, counts, messages."""
 
+import dataclasses
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -125,15 +127,47 @@ def test_pointwise_initialization_starts_as_a_pointwise_layer():
     assert jnp.min(jnp.abs(difference["b"][0])) > 1e-3
 
 
-def test_lecun_initialization_keeps_the_variance():
+@pytest.mark.parametrize("balanced", [False, True])
+def test_lecun_initialization_keeps_the_variance(balanced):
     spec = mlp_spec((16, 16, 16))
-    layer = EquivariantLinear(spec, 256, initialization="lecun")
-    features = {
-        path: jnp.ones((*shape, 64)) for path, shape in zip(spec.paths, spec.shapes, strict=True)
-    }
-    outputs = jax.jit(layer.apply)(layer.init(jax.random.key(0), 64), features)
+    layer = EquivariantLinear(spec, 256, initialization="lecun", balanced=balanced)
+    outputs = jax.jit(layer.apply)(layer.init(jax.random.key(0), 64), _ones(spec, 64))
     for output in outputs.values():
         assert 0.8 < float(jnp.std(output)) < 1.25
+
+
+@given(specs().filter(small), st.sampled_from(["exchangeable", "positional"]), st.integers(0, 99))
+def test_a_balanced_layer_is_one_with_other_parameters(spec, fixed_axes, seed):
+    balanced = EquivariantLinear(spec, 2, fixed_axes, bias="full", balanced=True)
+    plain = dataclasses.replace(balanced, balanced=False)
+    params, features = random_params(balanced, seed, 3), random_tree(spec, seed, 3)
+    outputs = jax.jit(balanced.apply)(params, features)
+    others = jax.jit(plain.apply)(balanced.coefficients(params, 3), features)
+    for path in spec.paths:
+        np.testing.assert_allclose(outputs[path], others[path], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layers", [2, 8])
+def test_a_perturbation_of_a_balanced_layer_is_that_of_a_pointwise_one(layers):
+    """Of size sigma on C channels of ones: sigma √C from an entry itself, once more from others."""
+    spec, sigma, channels = mlp_spec((4,) * (layers + 1)), 0.01, 64
+    layer = EquivariantLinear(spec, 256, bias="none", balanced=True)
+    params = layer.init(jax.random.key(0), channels)
+    keys = jax.random.split(jax.random.key(1), len(params))
+    noise = {
+        name: sigma * jax.random.normal(key, value.shape)
+        for key, (name, value) in zip(keys, params.items(), strict=True)
+    }
+    outputs = jax.jit(layer.apply)(noise, _ones(spec, channels))
+    for output in outputs.values():
+        assert float(jnp.std(output)) == pytest.approx(sigma * (2 * channels) ** 0.5, rel=0.15)
+
+
+def _ones(spec, channels):
+    return {
+        path: jnp.ones((*shape, channels))
+        for path, shape in zip(spec.paths, spec.shapes, strict=True)
+    }
 
 
 def test_haiku_module_is_the_plain_layer():

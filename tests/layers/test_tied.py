@@ -22,9 +22,9 @@ def _float64():
 small = specs(max_tensors=4, max_rank=3).filter(lambda spec: count_maps(spec) <= 500)
 
 
-@given(small, st.booleans(), st.sampled_from(["tensor", "none"]), st.integers(0, 99))
-def test_the_full_layer_contains_it(spec, cross_terms, bias, seed):
-    layer = TiedLinear(spec, 2, cross_terms=cross_terms, bias=bias)
+@given(small, st.booleans(), st.booleans(), st.sampled_from(["tensor", "none"]), st.integers(0, 99))
+def test_the_full_layer_contains_it(spec, cross_terms, balanced, bias, seed):
+    layer = TiedLinear(spec, 2, cross_terms=cross_terms, balanced=balanced, bias=bias)
     params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
     full, full_params = untied(layer, params)
 
@@ -59,6 +59,16 @@ def test_parameters_move_to_another_architecture():
         other = TiedLinear(spec, 2)
         outputs = jax.jit(other.apply)(params, random_features(spec, jax.random.key(1), 3))
         assert all(np.all(np.isfinite(leaf)) for leaf in outputs.values())
+
+
+@pytest.mark.parametrize("initialization", ["lecun", "pointwise"])
+def test_a_balanced_layer_starts_as_the_one_that_is_not(initialization):
+    tables = {}
+    for balanced in (True, False):
+        layer = TiedLinear(mlp_spec((4, 3)), 64, initialization=initialization, balanced=balanced)
+        tables[balanced] = layer.tables(layer.init(jax.random.key(0), 64))
+    for name, table in tables[True].items():
+        np.testing.assert_allclose(table, tables[False][name], rtol=1e-12, err_msg=name)
 
 
 def test_operations_do_not_grow_with_depth():

@@ -28,13 +28,13 @@ class ReferenceOptimizer:
         self._nominal, self._options = options.nominal, options
         self._spec, self._name = spec, name
         self._scalars = {
-            key.removeprefix("log_"): np.exp(value)
+            key.removeprefix("tenth_log_"): np.exp(10 * value)
             for key, value in theta["scalars"].items()
-            if key.startswith("log_")
+            if key.startswith("tenth_log_")
         } | {
-            key.removeprefix("logit_"): expit(value)
+            key.removeprefix("tenth_logit_"): expit(10 * value)
             for key, value in theta["scalars"].items()
-            if key.startswith("logit_")
+            if key.startswith("tenth_logit_")
         }
         self._theta = jax.tree.map(np.asarray, theta.get("functional"))
         self._layer = self._last_layer() if self._theta and "unf_linear" in self._theta else None
@@ -59,7 +59,12 @@ class ReferenceOptimizer:
         elif self._nominal == "none":
             direction = jax.tree.map(lambda f: f[..., 0] * np.exp(beta * f[..., 1]), output)
         else:
-            direction = jax.tree.map(lambda n, f: n + beta * f[..., 0], nominal, output)
+            relative = self._options.correction == "relative"
+            direction = jax.tree.map(
+                lambda n, f: n + beta * f[..., 0] * (np.sqrt(np.mean(n**2)) if relative else 1),
+                nominal,
+                output,
+            )
         self.params = jax.tree.map(lambda w, d: w - alpha * d, self.params, direction)
 
     def _nominal_term(self, grad):
@@ -113,6 +118,8 @@ class ReferenceOptimizer:
         params = self._theta["unf_linear"]
         channels = 2 if self._nominal == "none" else 1
         if self._name == "unf_universal":
-            return untied(TiedLinear(self._spec, channels), params)
+            return untied(TiedLinear(self._spec, channels, balanced=True), params)
         spec = spatial_apart(self._spec) if self._name == "nfn" else self._spec
-        return EquivariantLinear(spec, channels), params
+        balanced = EquivariantLinear(spec, channels, balanced=True)
+        _, input_channels, _ = params["coefficients"].shape
+        return EquivariantLinear(spec, channels), balanced.coefficients(params, input_channels)

@@ -46,6 +46,8 @@ OPTIONS = {
     "none": {"mode": "released", "scalars": "log", "inputs": "channel_rms", "initial_alpha": 0.02},
 }
 
+NOISE = {"scalars": 0.01, "functional": 0.1}
+
 
 class Case:
     """One optimizer with one nominal term, its update compiled once for all tests."""
@@ -55,6 +57,7 @@ class Case:
         options = {"nominal": nominal, **OPTIONS[nominal]}
         if name != "learned_sgdm":
             options |= {"hidden_channels": 3, "hidden_layers": 2}
+            options["correction"] = "relative" if nominal == "adam" else "absolute"
         self.make = functools.partial(MAKERS[name], **options)
         self.spec = self.problem.spec
         self.lopt = self.bound(self.make())
@@ -75,9 +78,14 @@ class Case:
         """Theta with nothing left at an initial zero, and a correction that is seen."""
         generator = np.random.default_rng(seed)
         theta = self.lopt.init(jax.random.PRNGKey(seed))
-        theta = jax.tree.map(lambda x: x + 0.1 * generator.normal(size=x.shape), theta)
-        if "log_beta" in theta["scalars"]:
-            theta["scalars"]["log_beta"] = jnp.log(jnp.asarray(0.3))
+        theta = {
+            part: jax.tree.map(
+                lambda x, own=NOISE[part]: x + own * generator.normal(size=x.shape), x
+            )
+            for part, x in theta.items()
+        }
+        if "tenth_log_beta" in theta["scalars"]:
+            theta["scalars"]["tenth_log_beta"] = jnp.log(jnp.asarray(0.3)) / 10
         return theta
 
     def init(self, params):

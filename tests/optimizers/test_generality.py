@@ -184,5 +184,5 @@ def test_two_outer_steps_with_every_estimator_of_the_ecosystem(name, bound_to_fa
         assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient.grad))
         unrolls = gradient.unroll_states
         state, _ = ecosystem.apply_gradient(learner, state, gradient, key)
-    moved = ecosystem.theta_of(learner, state)["scalars"]["log_alpha"]
-    assert abs(float(moved) - np.log(1e-3)) > 1e-3
+    moved = ecosystem.theta_of(learner, state)["scalars"]["tenth_log_alpha"]
+    assert abs(float(moved) - np.log(1e-3) / 10) > 1e-3

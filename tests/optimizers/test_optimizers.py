@@ -47,8 +47,8 @@ def random_theta(lopt, seed=0):
     generator = np.random.default_rng(seed)
     theta = lopt.init(jax.random.PRNGKey(seed))
     theta = jax.tree.map(lambda x: x + 0.1 * generator.normal(size=x.shape).astype("f4"), theta)
-    if "log_beta" in theta["scalars"]:
-        theta["scalars"]["log_beta"] = jnp.float32(0.0)
+    if "tenth_log_beta" in theta["scalars"]:
+        theta["scalars"]["tenth_log_beta"] = jnp.float32(0.0)
     return theta
 
 
@@ -103,8 +103,8 @@ def test_equation_15_by_hand(momentum, inputs):
     lopt = deep_sets(momentum=momentum, inputs=inputs)
     theta = random_theta(lopt)
     opt = lopt.opt_fn(theta)
-    alpha, beta = (np.exp(theta["scalars"][f"log_{name}"]) for name in ("alpha", "beta"))
-    gamma = expit(theta["scalars"]["logit_gamma"])
+    alpha, beta = (np.exp(10 * theta["scalars"][f"tenth_log_{name}"]) for name in ("alpha", "beta"))
+    gamma = expit(10 * theta["scalars"]["tenth_logit_gamma"])
     layers = list(theta["functional"].values())
     state = opt.init(random_tree(0))
     w = np.asarray(random_tree(0)["recurrent"])

@@ -166,7 +166,8 @@ def test_gradients_that_are_not_finite_are_skipped_and_counted(tmp_path, capsys)
     theta, step = load_theta(path, lopt)
     assert step == 4
     np.testing.assert_array_equal(
-        theta["scalars"]["log_alpha"], lopt.init(jax.random.PRNGKey(0))["scalars"]["log_alpha"]
+        theta["scalars"]["tenth_log_alpha"],
+        lopt.init(jax.random.PRNGKey(0))["scalars"]["tenth_log_alpha"],
     )
 
 

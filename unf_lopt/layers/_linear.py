@@ -64,6 +64,10 @@ class EquivariantLinear:
       initialization: ``"lecun"``: normal, variance one over input channels times number of maps
         into the tensor; ``"pointwise"``: the maps from an entry to itself normal with variance
         one over input channels and all others zero, so that the layer starts as a pointwise one.
+      balanced: whether a coefficient is its parameter divided by the square root of the number of
+        maps into the tensor, but for maps from an entry to itself. A change of all parameters by
+        a given size, as evolution strategies and Adam make them, then changes the output about
+        as much as that of a pointwise layer, however many tensors there are.
 
     Raises:
       ValueError: at construction, for an option that is not one of these.
@@ -74,6 +78,7 @@ class EquivariantLinear:
     fixed_axes: str = "exchangeable"
     bias: str = "tensor"
     initialization: str = "lecun"
+    balanced: bool = False
     maps_limit: int = MAPS_LIMIT
 
     def __post_init__(self) -> None:
@@ -122,8 +127,24 @@ class EquivariantLinear:
             return jnp.zeros(shape, dtype)
         tables = _init_scales(self.plan.spec, self.initialization)
         scale = self.layout(input_channels).params(tables)[name]
+        if self.balanced:
+            scale = scale / self._balance(input_channels)[name]
         normal = jax.random.normal(key, shape, dtype)
         return normal * jnp.asarray(scale, dtype) / math.sqrt(input_channels)
+
+    def coefficients(
+        self, params: Mapping[str, jax.Array], input_channels: int
+    ) -> dict[str, jax.Array]:
+        """The parameters of the same layer that is not ``balanced``."""
+        balance = self._balance(input_channels) if self.balanced else {}
+        return {
+            name: value * jnp.asarray(balance[name], value.dtype) if name in balance else value
+            for name, value in params.items()
+        }
+
+    def _balance(self, input_channels: int) -> dict[str, np.ndarray]:
+        """What parameters are multiplied by, by their names."""
+        return self.layout(input_channels).params(_balance(self.plan.spec))
 
     def init(self, key: jax.Array, input_channels: int, dtype: Any = None) -> dict[str, jax.Array]:
         """Initial parameters for features of ``input_channels`` channels."""
@@ -168,7 +189,8 @@ class EquivariantLinear:
         """The same on the arrays of :meth:`packed`."""
         leaves = [computed_once(leaf) for leaf in leaves]
         pieces: dict[tuple[int, Partition], list[jax.Array]] = {}
-        tables = self.layout(leaves[0].shape[-1]).tables(params)
+        channels = leaves[0].shape[-1]
+        tables = self.layout(channels).tables(self.coefficients(params, channels))
         for bucket, products in bucket_products(self.plan, tables, leaves).items():
             slots, order = self.plan.buckets[bucket][1], self.plan.axis_orders[bucket]
             if not bucket and self.bias != "none":
@@ -245,23 +267,36 @@ def input_channels_of(spec: PermutationSpec, leaves: Sequence[Any]) -> int:
 @functools.lru_cache(maxsize=256)
 def _init_scales(spec: PermutationSpec, initialization: str) -> dict[Bucket, np.ndarray]:
     """Standard deviation of each map's coefficients, before the one for channels, by bucket."""
-    plan = make_plan(spec)
-    tables = {
-        bucket: np.zeros((len(features), 1, len(slots), 1))
-        for bucket, (features, slots) in plan.buckets.items()
-    }
     if initialization == "pointwise":
-        for tensor, axes in enumerate(spec.axes):
-            identity = tuple((axis, axis + len(axes)) for axis in range(len(axes)))
-            bucket, feature, slot = plan.locate(Term(tensor, tensor, identity))
-            tables[bucket][feature, :, slot] = 1.0
-        return tables
+        return _by_map(spec, others=lambda maps: 0.0)
+    return _by_map(spec, others=lambda maps: maps**-0.5, identity=lambda maps: maps**-0.5)
+
+
+@functools.lru_cache(maxsize=256)
+def _balance(spec: PermutationSpec) -> dict[Bucket, np.ndarray]:
+    """What the parameters of a balanced layer are multiplied by, by bucket."""
+    return _by_map(spec, others=lambda maps: maps**-0.5)
+
+
+def _by_map(
+    spec: PermutationSpec,
+    others: Callable[[int], float],
+    identity: Callable[[int], float] = lambda maps: 1.0,
+) -> dict[Bucket, np.ndarray]:
+    """A number for every map, ``[features, 1, slots, 1]``, from that of maps into its tensor."""
+    plan = make_plan(spec)
     maps_into: Counter[int] = Counter()
     for features, slots in plan.buckets.values():
         for slot in slots:
             maps_into[slot.tensor] += len(features)
-    for bucket, (_, slots) in plan.buckets.items():
-        tables[bucket][..., 0] = [maps_into[slot.tensor] ** -0.5 for slot in slots]
+    tables = {}
+    for bucket, (features, slots) in plan.buckets.items():
+        tables[bucket] = np.empty((len(features), 1, len(slots), 1))
+        tables[bucket][..., 0] = [others(maps_into[slot.tensor]) for slot in slots]
+    for tensor, axes in enumerate(spec.axes):
+        itself = tuple((axis, axis + len(axes)) for axis in range(len(axes)))
+        bucket, feature, slot = plan.locate(Term(tensor, tensor, itself))
+        tables[bucket][feature, :, slot] = identity(maps_into[tensor])
     return tables
 
 

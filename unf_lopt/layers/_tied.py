@@ -65,6 +65,8 @@ class TiedLinear:
       fixed_axes: how fixed spaces are treated, as of :class:`EquivariantLinear`.
       bias: ``"tensor"``: one for each rank; ``"none"``.
       initialization: ``"lecun"`` or ``"pointwise"``, as of :class:`EquivariantLinear`.
+      balanced: as of :class:`EquivariantLinear`; all coefficients but ``self`` are divided by the
+        square root of the number of matrices for each rank.
     """
 
     spec: PermutationSpec
@@ -73,6 +75,7 @@ class TiedLinear:
     fixed_axes: str = "exchangeable"
     bias: str = "tensor"
     initialization: str = "lecun"
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         check_layer_options(
@@ -123,11 +126,11 @@ class TiedLinear:
         dtype = dtype or jnp.result_type(float)
         if name in ("bias", "positions"):
             return jnp.zeros(shape, dtype)
-        normal = jax.random.normal(key, shape, dtype)
+        normal = jax.random.normal(key, shape, dtype) / math.sqrt(input_channels)
         if self.initialization == "pointwise":
             (own,) = _KINDS["self"]  # the first ones
-            return normal.at[own:].set(0) / math.sqrt(input_channels)
-        return normal / math.sqrt(input_channels * len(_KINDS))
+            return normal.at[own:].set(0)
+        return normal / math.sqrt(len(_KINDS)) / self._balance(dtype)
 
     def init(self, key: jax.Array, input_channels: int, dtype: Any = None) -> dict[str, jax.Array]:
         """Initial parameters for features of ``input_channels`` channels."""
@@ -142,6 +145,13 @@ class TiedLinear:
     def _kinds(self) -> dict[str, tuple[int, ...]]:
         return {name: kind for name, kind in _KINDS.items() if self.cross_terms or name != "pair"}
 
+    def _balance(self, dtype: Any) -> jax.Array:
+        """What the coefficients' parameters are multiplied by, ``[kinds, 1, 1]``."""
+        count = sum(map(math.prod, self._kinds.values()))
+        (own,) = _KINDS["self"]  # the first ones
+        others = math.sqrt(RANKS / count) if self.balanced else 1.0
+        return jnp.full((count, 1, 1), others, dtype).at[:own].set(1)
+
     def tables(self, params: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """Parameters with the coefficients by name, ``[*kinds, input_channels, output_channels]``.
 
@@ -149,6 +159,8 @@ class TiedLinear:
         there for.
         """
         coefficients, start = params["coefficients"], 0
+        if self.balanced:
+            coefficients = coefficients * self._balance(coefficients.dtype)
         tables = {name: value for name, value in params.items() if name != "coefficients"}
         for name, kind in self._kinds.items():
             stop = start + math.prod(kind)

@@ -35,6 +35,7 @@ def unf(
     fixed_axes: str = "exchangeable",
     bias: str = "tensor",
     initialization: str = "pointwise",
+    balanced: bool = True,
     verify: bool = False,
     randomness: str = "frozen",
     **step: Any,
@@ -53,6 +54,8 @@ def unf(
       fixed_axes: of the last layer, see :class:`unf_lopt.UNFLinear`.
       bias: of the last layer.
       initialization: of the last layer; ``"pointwise"`` starts it as Deep Sets.
+      balanced: of the last layer: a perturbation of theta changes the step about as much as that
+        of Deep Sets, where it otherwise grows with the number of tensors. False is the paper's.
       verify: whether a spec that was found is verified on numbers too, which takes seconds.
       randomness: what random draws in the loss do to its symmetry, see
         :func:`unf_lopt.infer_spec`.
@@ -69,7 +72,7 @@ def unf(
     layer_options = {"fixed_axes": fixed_axes, "bias": bias, "initialization": initialization}
     check_layer_options(**layer_options)
 
-    make = _functional_maker(hidden_channels, hidden_layers, **layer_options)
+    make = _functional_maker(hidden_channels, hidden_layers, balanced=balanced, **layer_options)
     symmetry = SymmetryOptions(verify, randomness)
     return _bound("unf", make, step_options(mode, **step), symmetry, task_family, spec)
 
@@ -84,6 +87,7 @@ def nfn(
     hidden_layers: int = 3,
     bias: str = "tensor",
     initialization: str = "pointwise",
+    balanced: bool = True,
     verify: bool = False,
     randomness: str = "frozen",
     **step: Any,
@@ -108,7 +112,7 @@ def nfn(
     layer_options = {"fixed_axes": "exchangeable", "bias": bias, "initialization": initialization}
     check_layer_options(**layer_options)
 
-    of_chain = _functional_maker(hidden_channels, hidden_layers, **layer_options)
+    of_chain = _functional_maker(hidden_channels, hidden_layers, balanced=balanced, **layer_options)
 
     def make(spec: PermutationSpec, output_channels: int) -> Functional:
         return of_chain(spatial_apart(spec), output_channels)
@@ -130,6 +134,7 @@ def unf_universal(
     fixed_axes: str = "exchangeable",
     bias: str = "tensor",
     initialization: str = "pointwise",
+    balanced: bool = True,
     verify: bool = False,
     randomness: str = "frozen",
     **step: Any,
@@ -153,6 +158,7 @@ def unf_universal(
       fixed_axes: of the last layer: ``"exchangeable"`` or ``"positional"``.
       bias: of the last layer: ``"tensor"`` (one for each rank) or ``"none"``.
       initialization: of the last layer.
+      balanced: as of :func:`unf`.
       verify: as of :func:`unf`.
       randomness: as of :func:`unf`.
       **step: the other arguments of :func:`step_options`.
@@ -168,6 +174,7 @@ def unf_universal(
         "fixed_axes": fixed_axes,
         "bias": bias,
         "initialization": initialization,
+        "balanced": balanced,
     }
     equivariant_linear(SOME_SPEC, 1, **layer_options)  # says what is wrong with them at once
 

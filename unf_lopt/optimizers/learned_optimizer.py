@@ -158,11 +158,8 @@ class FunctionalOptimizer(ecosystem.Optimizer):
             inputs = features.input_features(
                 trained, grad, momenta, state.iteration, options.inputs
             )
-            direction = jax.tree.map(
-                lambda n, f: options.nominal_term.combine(n, f, scalars["beta"]),
-                direction,
-                self._functional.apply(self._theta["functional"], inputs),
-            )
+            output = self._functional.apply(self._theta["functional"], inputs)
+            direction = options.direction(direction, output, scalars["beta"])
         updates = options.updates(trained, direction, scalars["alpha"])
         if options.frozen:
             updates = with_frozen(updates, jax.tree.map(jnp.zeros_like, params))

@@ -25,13 +25,28 @@ class _Learned(NamedTuple):
     meaning: str
 
 
+# A logarithm is learned in this unit, so that what changes a weight of the functional noticeably, a
+# perturbation or a meta-step of 0.01, changes a step size by a tenth.
+_UNIT = 10.0
+
+
 def _positive(name: str) -> _Learned:
-    return _Learned(f"log_{name}", np.log, jnp.exp, np.inf, "positive")
+    return _Learned(
+        f"tenth_log_{name}",
+        lambda x: np.log(x) / _UNIT,
+        lambda learned: jnp.exp(_UNIT * learned),
+        np.inf,
+        "positive",
+    )
 
 
 def _share(name: str) -> _Learned:
     return _Learned(
-        f"logit_{name}", lambda p: np.log(p) - np.log1p(-p), jax.nn.sigmoid, 1.0, "between 0 and 1"
+        f"tenth_logit_{name}",
+        lambda p: (np.log(p) - np.log1p(-p)) / _UNIT,
+        lambda learned: jax.nn.sigmoid(_UNIT * learned),
+        1.0,
+        "between 0 and 1",
     )
 
 
@@ -45,8 +60,9 @@ class StepScalars:
     """Step size α, weight of the functional β, and the scalars of the nominal term.
 
     A perturbation of σ = 0.01 moves a β of 0.001 tenfold and can take a decay γ0 out of [0, 1), so
-    α, β and Adam's ε are learned as logarithms and the decays γ0, β1 and β2 as logits; ``"raw"``
-    learns all as they are (the paper), ``"constant"`` learns none (the authors' released code).
+    α, β and Adam's ε are learned as logarithms and the decays γ0, β1 and β2 as logits, all divided
+    by ten: one meta-learning rate then suits them and the functional's weights. ``"raw"`` learns
+    all as they are (the paper), ``"constant"`` learns none (the authors' released code).
 
     Attributes:
       parametrization: one of ``PARAMETRIZATIONS``.

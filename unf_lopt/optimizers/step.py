@@ -22,6 +22,9 @@ _MODES: dict[str, dict[str, str]] = {
     "released": {"scalars": "constant", "momentum": "average", "inputs": "tensor_rms"},
 }
 _RELEASED_BETA = 1e-4
+CORRECTIONS = ("absolute", "relative")
+# Under the root, so that the derivative is finite where the nominal term is zero.
+_SMALLEST_SQUARE = 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,9 @@ class StepOptions:
       momentum: ``"sum"``: m ← γ·m + ∇; ``"average"``: m ← γ·m + (1 − γ)·∇.
       inputs: ``"raw"``, ``"tensor_rms"`` or ``"channel_rms"``, see
         :func:`features.input_features`.
+      correction: ``"absolute"``: the functional's output is added as it is (the paper's);
+        ``"relative"``: multiplied by the root mean square of the nominal term in the same tensor,
+        so that corrections become small where gradients do.
       weight_decay: λ, decoupled from the gradient (Loshchilov and Hutter, arXiv 1711.05101).
       gradient_clip: largest Euclidean norm of the whole gradient, which is scaled down to it
         before anything else sees it; None for no limit.
@@ -47,6 +53,7 @@ class StepOptions:
     nominal: str = "momentum"
     momentum: str = "sum"
     inputs: str = "raw"
+    correction: str = "absolute"
     weight_decay: float = 0.0
     gradient_clip: float | None = None
     frozen: Frozen = ()
@@ -55,6 +62,9 @@ class StepOptions:
         check_option("nominal", self.nominal, tuple(NOMINALS))
         check_option("momentum", self.momentum, features.MOMENTA)
         check_option("inputs", self.inputs, features.INPUTS)
+        check_option("correction", self.correction, CORRECTIONS)
+        if self.correction == "relative" and self.nominal == "none":
+            raise ValueError("correction='relative': nominal='none' leaves nothing to relate to.")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay={self.weight_decay}: must not be negative.")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
@@ -77,6 +87,16 @@ class StepOptions:
         scale = self.gradient_clip * jax.lax.rsqrt(jnp.maximum(square, self.gradient_clip**2))
         return jax.tree.map(lambda g: (scale * g).astype(g.dtype), grad)
 
+    def direction(self, nominal: PyTree, output: PyTree, beta: Any) -> PyTree:
+        """What the parameters move along: d of the nominal term and the functional's output."""
+
+        def combine(n: jax.Array, f: jax.Array) -> jax.Array:
+            if self.correction == "relative":
+                f = f * jnp.sqrt(jnp.mean(jnp.square(n)) + _SMALLEST_SQUARE)
+            return self.nominal_term.combine(n, f, beta)
+
+        return jax.tree.map(combine, nominal, output)
+
     def updates(self, params: PyTree, direction: PyTree, alpha: Any) -> PyTree:
         """What is added to the parameters, ``−α·(d + λ·W)``, at least in float32."""
 
@@ -93,6 +113,7 @@ def step_options(
     scalars: str | None = None,
     momentum: str | None = None,
     inputs: str | None = None,
+    correction: str = "absolute",
     weight_decay: float = 0.0,
     gradient_clip: float | None = None,
     frozen: Frozen = (),
@@ -112,6 +133,7 @@ def step_options(
       momentum: ``"sum"`` or ``"average"``.
       inputs: ``"raw"``, ``"tensor_rms"`` or ``"channel_rms"``, see
         :func:`unf_lopt.optimizers.features.input_features`.
+      correction: ``"absolute"`` or ``"relative"``, see :class:`StepOptions`.
       weight_decay: λ in W ← W − α·(d + λ·W).
       gradient_clip: largest norm of the whole gradient, or None.
       frozen: paths (or their beginnings) of parameters that are not trained, or a function of
@@ -139,6 +161,7 @@ def step_options(
         nominal,
         chosen["momentum"],
         chosen["inputs"],
+        correction,
         weight_decay,
         gradient_clip,
         frozen,
