@@ -40,7 +40,7 @@ CONFIDENCE = 0.95
 Losses = list[list[float]]  # of the outer seeds, each of the inner seeds
 # What is other than in the task's small config.
 SCALES: dict[str, dict[str, int]] = {
-    "digits_mlp": {"OUTER_STEPS": 300},
+    "digits_mlp": {"OUTER_STEPS": 200},
     "digits_cnn": {"OUTER_STEPS": 200, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 20},
     "docs_rnn": {"OUTER_STEPS": 120, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 10},
     "docs_transformer": {"OUTER_STEPS": 80, "HORIZON": 200, "NUM_TASKS": 2, "TRUNC_LENGTH": 10},
