@@ -149,8 +149,9 @@ class Contestant:
         jax.block_until_ready(self._compiled(self._params, self._features))
         self.seconds.append(time.perf_counter() - started)
 
-    def kernel_seconds(self, calls: int = 10) -> float:
+    def kernel_seconds(self) -> float:
         """Seconds a call that the operations of the compiled program take, by XLA's profiler."""
+        calls = max(1, min(10, round(5 / np.median(self.seconds))))
         with tempfile.TemporaryDirectory() as folder:
             with jax.profiler.trace(folder):
                 for _ in range(calls):

@@ -10,6 +10,7 @@ from tests.layers.random_arrays import random_params, random_tree
 from tests.strategies import from_axes, mlp_spec, specs
 from unf_lopt import assert_equivariant, count_maps
 from unf_lopt.layers import TiedLinear, untied
+from unf_lopt.layers._tied_means import LONG, _mean
 from unf_lopt.symmetry import random_features
 
 
@@ -113,3 +114,16 @@ def test_options_that_are_none():
         TiedLinear(spec, 2, initialization="zeros")
     with pytest.raises(ValueError, match="output_channels=0"):
         TiedLinear(spec, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(2, 7, LONG // 4, 4), (3, 5, LONG - 1), (2, 3, 4, LONG)])
+def test_means_of_long_rows_are_means(shape, dtype):
+    """On both sides of the length from which a mean is a product."""
+    x = jax.random.normal(jax.random.key(0), shape, "float64").astype(dtype)
+    tolerance = {"float64": 1e-14, "float32": 1e-6, "bfloat16": 1e-2}[dtype]
+    for axis in (0, 1, 2):
+        mean = jax.jit(_mean, static_argnums=1)(x, axis)
+        assert mean.dtype == x.dtype
+        exact = np.mean(np.asarray(x, "float64"), axis)
+        np.testing.assert_allclose(np.asarray(mean, "float64"), exact, atol=tolerance)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,6 +27,8 @@ RANKS = HIGHEST_RANK + 1
 # What a vector along a space is made from: tensors of rank 1, 2, more, and diagonals.
 SOURCES = HIGHEST_RANK + 1
 DIAGONAL = HIGHEST_RANK
+# XLA for CPUs sums rows of so many entries column by column, ten times slower than it reads them.
+LONG = 32_768
 
 Axes = tuple[int, ...]  # one axis, or a pair of axes in one space for their diagonal
 Part = tuple[int, Axes]  # a stack's number, and axes of it
@@ -58,11 +61,25 @@ def _means_along(rank: int, x: jax.Array) -> list[jax.Array]:
     for axis in range(rank):
         kept = min((axes for axes in known if axis in axes), key=lambda axes: known[axes].size)
         for dropped in sorted(set(kept) - {axis}, reverse=True):
-            array = jnp.mean(known[kept], axis=1 + kept.index(dropped))
+            array = _mean(known[kept], 1 + kept.index(dropped))
             kept = tuple(other for other in kept if other != dropped)
             known[kept] = array
         results.append(known[kept])
     return results
+
+
+def _mean(x: jax.Array, axis: int) -> jax.Array:
+    """The mean over one axis, as a product with ones where what stands behind it is long."""
+    count, behind = x.shape[axis], math.prod(x.shape[axis + 1 :])
+    if behind < LONG:
+        return jnp.mean(x, axis=axis)
+    ones = jnp.ones((1, count), x.dtype)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    total = functools.partial(
+        jnp.matmul, ones, precision=lax.Precision.HIGHEST, preferred_element_type=wide
+    )
+    sums = lax.map(total, x.reshape(-1, count, behind)) / count
+    return sums.astype(x.dtype).reshape(*x.shape[:axis], *x.shape[axis + 1 :])
 
 
 def diagonal_blocks(rank: int, pair: tuple[int, int]) -> tuple[Axes, ...]:
