@@ -82,25 +82,25 @@ class Comparison:
             self._train(optimizer, chosen[optimizer], seed)
         evaluation = self._evaluate(chosen)
         losses = {
-            split: {name: _finals(evaluation, name, split) for name in OPTIMIZERS}
+            f"final {split} loss": {name: _finals(evaluation, name, split) for name in OPTIMIZERS}
             for split in SPLITS
         }
-        losses["mean over the run, train"] = self._means_over_the_run()
+        losses["train loss, mean over the run"] = self._means_over_the_run()
         return {
             "macros": self._macros,
             "tried": tried,
             "chosen": chosen,
-            "final_losses": losses,
+            "losses": losses,
             "best_adam": {
                 "learning_rate": evaluation["best_adam_learning_rate"],
                 **{s: evaluation["optimizers"][evaluation["best_adam"]][s] for s in SPLITS},
             },
             "differences": {
-                split: {
+                measure: {
                     f"{one} - {other}": paired_difference(own[one], own[other])
                     for one, other in itertools.combinations(OPTIMIZERS, 2)
                 }
-                for split, own in losses.items()
+                for measure, own in losses.items()
             },
             "timing": evaluation["timing"]["seconds_per_inner_step"],
         }
@@ -134,11 +134,11 @@ class Comparison:
     def _evaluate(self, chosen: dict[str, float]) -> dict[str, Any]:
         """All chosen runs beside Adam on the same held-out seeds."""
         output = self._folder / "evaluation"
-        if not (output / "results.json").exists():
-            runs = {
-                _name(optimizer, seed): self._run_folder(optimizer, chosen[optimizer], seed)
-                for optimizer, seed in itertools.product(OPTIMIZERS, OUTER_SEEDS)
-            }
+        runs = {
+            _name(optimizer, seed): self._run_folder(optimizer, chosen[optimizer], seed)
+            for optimizer, seed in itertools.product(OPTIMIZERS, OUTER_SEEDS)
+        }
+        if not _is_evaluated(output / "results.json", runs):
             first = next(iter(runs))
             self._command(
                 "unf_lopt.evaluate",
@@ -176,8 +176,8 @@ class Comparison:
         )
 
 
-def paired_difference(ones: Losses, others: Losses) -> dict[str, float]:
-    """Mean of the differences of final losses, with an interval over the outer seeds.
+def paired_difference(ones: Losses, others: Losses) -> dict[str, float] | None:
+    """Mean of the differences of losses, with an interval over the outer seeds.
 
     Args:
       ones: of one optimizer.
@@ -185,8 +185,10 @@ def paired_difference(ones: Losses, others: Losses) -> dict[str, float]:
 
     Returns:
       The mean and Student's interval of the outer seeds' differences, each the mean over the inner
-      seeds, which both optimizers share.
+      seeds, which both optimizers share; None where an inner run of either diverged.
     """
+    if not np.all(np.isfinite([ones, others])):
+        return None
     differences = (np.array(ones) - np.array(others)).mean(axis=1)
     low, high = scipy.stats.ttest_1samp(differences, 0).confidence_interval(CONFIDENCE)
     return {"mean": float(differences.mean()), "low": float(low), "high": float(high)}
@@ -209,24 +211,46 @@ def _is_done(folder: pathlib.Path, steps: int) -> bool:
         return False
 
 
+def _without_infinities(x: Any) -> Any:
+    """The same with None for numbers that JSON does not have: losses of runs that diverged."""
+    if isinstance(x, dict):
+        return {key: _without_infinities(value) for key, value in x.items()}
+    if isinstance(x, list):
+        return [_without_infinities(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
+def _is_evaluated(results: pathlib.Path, runs: dict[str, pathlib.Path]) -> bool:
+    """Whether there are results, and of the newest checkpoints of these runs."""
+    if not results.exists():
+        return False
+    optimizers = json.loads(results.read_text())["optimizers"]
+    return all(
+        optimizers.get(name, {}).get("checkpoint") == str(params_file(run))
+        for name, run in runs.items()
+    )
+
+
 def show(task: str, figures: dict[str, Any]) -> None:
     """Prints the tables of one task."""
-    losses, differences = figures["final_losses"], figures["differences"]
+    losses = figures["losses"]
     table = Table("optimizer", *(f"rate {rate:g}" for rate in OUTER_LEARNING_RATES), title=task)
-    table.add_column("train loss")
-    table.add_column("test loss")
+    for measure in losses:
+        table.add_column(f"{measure}, outer seeds {', '.join(map(str, OUTER_SEEDS))}")
     for name in OPTIMIZERS:
-        tried = figures["tried"][name].values()
-        means = [f"{np.mean(losses[split][name]):.4g}" for split in ("train", "test")]
-        table.add_row(name, *(f"{own['meta_loss']:.4g}" for own in tried), *means)
+        tried = [f"{own['meta_loss']:.4g}" for own in figures["tried"][name].values()]
+        means = [np.mean(own[name], axis=1) for own in losses.values()]
+        table.add_row(name, *tried, *(" ".join(f"{x:.4g}" for x in own) for own in means))
     adam = figures["best_adam"]
-    finals = [f"{adam[split]['final_mean']:.4g}" for split in ("train", "test")]
+    finals = [f"{adam[split]['final_mean']:.4g}" for split in SPLITS]
     table.add_row(f"best Adam ({adam['learning_rate']:g})", *[""] * len(tried), *finals)
-    Console().print(table)
-    for split, own in differences.items():
+    Console(width=160).print(table)
+    for measure, own in figures["differences"].items():
         for pair, found in own.items():
-            interval = f"{found['low']:.4g} to {found['high']:.4g}"
-            print(f"  {split}  {pair}: {found['mean']:.4g} ({interval})")
+            shown = "none: an inner run diverged"
+            if found:
+                shown = f"{found['mean']:.4g} ({found['low']:.4g} to {found['high']:.4g})"
+            print(f"  {measure}  {pair}: {shown}")
 
 
 def main() -> None:
@@ -243,7 +267,7 @@ def main() -> None:
     for task in args.tasks or SCALES:
         figures = Comparison(task, args.folder, scale).run()
         show(task, figures)
-        text = json.dumps(figures, indent=2).encode()
+        text = json.dumps(_without_infinities(figures), indent=2, allow_nan=False).encode()
         write_whole(args.folder / task / "comparison.json", text)
 
 

@@ -52,6 +52,7 @@ def test_differences_of_a_comparison_are_paired():
     assert found["mean"] == pytest.approx(1.1)
     half = 0.1 * scipy.stats.t.ppf(0.975, 1)  # of two differences, 1 and 1.2
     assert (found["low"], found["high"]) == pytest.approx((1.1 - half, 1.1 + half))
+    assert paired_difference(ones, [[0.0, 8.0], [0.0, float("inf")]]) is None
 
 
 def test_a_comparison_of_no_task_says_which_there_are():
