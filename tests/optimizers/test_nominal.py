@@ -89,7 +89,9 @@ def test_without_a_nominal_term_it_is_the_ecosystems_mlp_optimizer():
 
 @pytest.mark.parametrize("nominal", ["momentum", "adam", "none"])
 def test_the_step_can_be_differentiated_where_gradients_are_zero(nominal):
-    lopt = deep_sets(nominal=nominal, gradient_clip=1.0, hidden_channels=3, hidden_layers=1)
+    correction = "absolute" if nominal == "none" else "relative"
+    options = {"nominal": nominal, "correction": correction, "gradient_clip": 1.0}
+    lopt = deep_sets(**options, hidden_channels=3, hidden_layers=1)
     params = RECURRENT.random(0)
     zero = jax.tree.map(jnp.zeros_like, params)
 
@@ -102,6 +104,30 @@ def test_the_step_can_be_differentiated_where_gradients_are_zero(nominal):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.parametrize("nominal", ["momentum", "adam"])
+def test_a_relative_correction_anneals_with_the_gradient(nominal):
+    """Of gradients a thousand times as small it is as many times as small, as momentum is."""
+    sizes = {}
+    for scale in (1.0, 1e-3):
+        moves = []
+        for beta in (1e-3, 1e-9):
+            opt = inner_optimizer(
+                deep_sets(
+                    nominal=nominal,
+                    correction="relative",
+                    inputs="channel_rms",
+                    initial_beta=beta,
+                    initial_alpha=1.0,
+                )
+            )
+            grad = jax.tree.map(lambda g, scale=scale: scale * g, RECURRENT.random(1))
+            state = opt.init(jax.tree.map(jnp.zeros_like, grad))
+            moves.append(opt.update(state, grad, loss=1.0).params)
+        sizes[scale] = optax.global_norm(jax.tree.map(jnp.subtract, *moves))
+    ratio = float(sizes[1.0] / sizes[1e-3])
+    assert (300 < ratio < 3000) if nominal == "momentum" else (0.3 < ratio < 3)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -112,6 +138,12 @@ def test_the_step_can_be_differentiated_where_gradients_are_zero(nominal):
         ({"nominal": "adam", "initial_beta2": 1.0}, ValueError, "initial_beta2=1.0.*between 0 and"),
         ({"weight_decay": -0.1}, ValueError, "weight_decay=-0.1"),
         ({"gradient_clip": 0.0}, ValueError, "gradient_clip=0.0: must be positive, or None"),
+        ({"correction": "scaled"}, ValueError, r"correction='scaled'.*'absolute', 'relative'"),
+        (
+            {"correction": "relative", "nominal": "none"},
+            ValueError,
+            "leaves nothing to relate to",
+        ),
         ({"frozen": "first"}, ValueError, r"frozen='first': pass a tuple of paths"),
         ({"learning_rate": 0.1}, TypeError, "unexpected argument 'learning_rate'"),
     ],
