@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from matplotlib import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,7 +16,9 @@ from unf_lopt.evaluation.protocol import SPLITS
 _TITLES = {"train": "training loss", "test": "test loss"}
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_ADAM, _GREY = "black", "0.78"
+# One after the other; dashes where there are more optimizers than colours.
+_STYLES = list(cycler(linestyle=("-", "--", ":")) * cycler(color=_COLOURS))
+_ADAM, _GREY = {"color": "black"}, "0.78"
 
 
 def png(outcome: Outcome) -> bytes:
@@ -40,9 +43,9 @@ def png(outcome: Outcome) -> bytes:
 
 def _draw(axis: Axes, outcome: Outcome, split: str) -> None:
     for number, trained in enumerate(outcome.learned):
-        colour = _COLOURS[number % len(_COLOURS)]
+        style = _STYLES[number % len(_STYLES)]
         label = f"{trained.name} ({trained.outer_steps:,} outer steps)"
-        _band(axis, outcome.curves[trained.name], split, colour, label)
+        _band(axis, outcome.curves[trained.name], split, style, label)
     best = outcome.adam[outcome.best_rate]
     _band(axis, best, split, _ADAM, f"Adam, best learning rate ({outcome.best_rate:g})")
     others = [rate for rate in sorted(outcome.adam) if rate != outcome.best_rate]
@@ -59,12 +62,12 @@ def _draw(axis: Axes, outcome: Outcome, split: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _band(axis: Axes, curves: Curves, split: str, colour: str, label: str) -> None:
-    losses = curves.loss[split]
+def _band(axis: Axes, curves: Curves, split: str, style: dict[str, str], label: str) -> None:
+    losses, colour = curves.loss[split], style["color"]
     axis.fill_between(
         curves.steps, losses.min(axis=0), losses.max(axis=0), color=colour, alpha=0.2, linewidth=0
     )
-    axis.plot(curves.steps, curves.mean(split), color=colour, linewidth=1.8, label=label)
+    axis.plot(curves.steps, curves.mean(split), linewidth=1.8, label=label, **style)
 
 
 def _limit(axis: Axes, outcome: Outcome, split: str) -> None:
