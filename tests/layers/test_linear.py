@@ -31,9 +31,14 @@ def _float64():
         yield
 
 
-@given(specs().filter(small), st.sampled_from(["tensor", "full", "none"]), st.integers(0, 99))
-def test_fast_equals_definition(spec, bias, seed):
-    layer = EquivariantLinear(spec, 2, bias=bias)
+@given(
+    specs().filter(small),
+    st.sampled_from(["tensor", "full", "none"]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_fast_equals_definition(spec, bias, balanced, seed):
+    layer = EquivariantLinear(spec, 2, bias=bias, balanced=balanced)
     params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
     fast = jax.jit(layer.apply)(params, features)
     slow = reference.apply_by_definition(layer, params, features, xp=np)

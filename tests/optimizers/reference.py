@@ -120,6 +120,4 @@ class ReferenceOptimizer:
         if self._name == "unf_universal":
             return untied(TiedLinear(self._spec, channels, balanced=True), params)
         spec = spatial_apart(self._spec) if self._name == "nfn" else self._spec
-        balanced = EquivariantLinear(spec, channels, balanced=True)
-        _, input_channels, _ = params["coefficients"].shape
-        return EquivariantLinear(spec, channels), balanced.coefficients(params, input_channels)
+        return EquivariantLinear(spec, channels, balanced=True), params

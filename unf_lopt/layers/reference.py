@@ -66,7 +66,8 @@ def apply_by_definition(
     spec = layer.plan.spec
     leaves, unflatten = plain_spec(layer.spec, layer.fixed_axes)[0].view.flatten(features)
     outputs = [xp.zeros((*shape, layer.output_channels), leaves[0].dtype) for shape in spec.shapes]
-    tables = layer.layout(leaves[0].shape[-1]).tables(params)
+    channels = leaves[0].shape[-1]
+    tables = layer.layout(channels).tables(layer.coefficients(params, channels))
     for term in terms(spec):
         bucket, feature, slot = layer.plan.locate(term)
         coefficient = tables[bucket][feature, :, slot]
