@@ -12,6 +12,8 @@ import numpy as np
 from unf_lopt import PermutationSpec, infer_spec
 
 INPUTS, UNITS, OUTPUTS, BATCH = 3, 4, 2, 5
+# How far a random theta is from an initial one, by its parts: scalars are learned in units of ten.
+NOISE = {"scalars": 0.01, "functional": 0.1}
 _CHAIN = {
     "first": {"w": (INPUTS, UNITS), "b": (UNITS,)},
     "last": {"w": (UNITS, OUTPUTS), "b": (OUTPUTS,)},

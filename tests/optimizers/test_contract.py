@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.optimizers.problems import CHAIN, RECURRENT
+from tests.optimizers.problems import CHAIN, NOISE, RECURRENT
 from tests.optimizers.reference import ReferenceOptimizer
 from unf_lopt import assert_equivariant
 from unf_lopt.optimizers import (
@@ -45,8 +45,6 @@ OPTIONS = {
     "adam": {"mode": "released", "scalars": "log", "initial_alpha": 0.02},
     "none": {"mode": "released", "scalars": "log", "inputs": "channel_rms", "initial_alpha": 0.02},
 }
-
-NOISE = {"scalars": 0.01, "functional": 0.1}
 
 
 class Case:

@@ -108,9 +108,8 @@ class TiedLinear:
         All coefficients are one array, ``[kinds, input_channels, output_channels]``, kind after
         kind of the list above; see :meth:`tables`.
         """
-        count = sum(map(math.prod, self._kinds.values()))
         shapes: dict[str, tuple[int, ...]] = {
-            "coefficients": (count, input_channels, self.output_channels)
+            "coefficients": (self._matrices, input_channels, self.output_channels)
         }
         if self.bias != "none":
             shapes["bias"] = (RANKS, self.output_channels)
@@ -130,7 +129,8 @@ class TiedLinear:
         if self.initialization == "pointwise":
             (own,) = _KINDS["self"]  # the first ones
             return normal.at[own:].set(0)
-        return normal / math.sqrt(len(_KINDS)) / self._balance(dtype)
+        normal = normal / math.sqrt(len(_KINDS))
+        return normal / self._balance(dtype) if self.balanced else normal
 
     def init(self, key: jax.Array, input_channels: int, dtype: Any = None) -> dict[str, jax.Array]:
         """Initial parameters for features of ``input_channels`` channels."""
@@ -145,12 +145,16 @@ class TiedLinear:
     def _kinds(self) -> dict[str, tuple[int, ...]]:
         return {name: kind for name, kind in _KINDS.items() if self.cross_terms or name != "pair"}
 
+    @property
+    def _matrices(self) -> int:
+        """How many coefficient matrices there are."""
+        return sum(map(math.prod, self._kinds.values()))
+
     def _balance(self, dtype: Any) -> jax.Array:
-        """What the coefficients' parameters are multiplied by, ``[kinds, 1, 1]``."""
-        count = sum(map(math.prod, self._kinds.values()))
+        """What the parameters of a balanced layer are multiplied by, ``[kinds, 1, 1]``."""
         (own,) = _KINDS["self"]  # the first ones
-        others = math.sqrt(RANKS / count) if self.balanced else 1.0
-        return jnp.full((count, 1, 1), others, dtype).at[:own].set(1)
+        others = math.sqrt(RANKS / self._matrices)
+        return jnp.full((self._matrices, 1, 1), others, dtype).at[:own].set(1)
 
     def tables(self, params: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """Parameters with the coefficients by name, ``[*kinds, input_channels, output_channels]``.
