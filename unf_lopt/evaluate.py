@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     for module in ("unf_lopt.register", *(flags.FLAGS.gin_import or ())):
         importlib.import_module(module)
     compared = [_compared(argument) for argument in dict.fromkeys(_COMPARE.value)]
-    evaluation.parse_run_config(run)
+    evaluation.bind_run(run, flags.FLAGS.gin_import or (), _CHECKPOINT.value)
     ecosystem.parse_flags_and_config()
     output_dir = pathlib.Path(_OUTPUT_DIR.value or pathlib.Path(run, "evaluation"))
     summary = evaluation.evaluate(output_dir, _CHECKPOINT.value or run, compared)
@@ -57,7 +57,7 @@ def _compared(argument: str) -> evaluation.Trained:
     name, folder = "", argument
     if not pathlib.Path(argument).is_dir() and "=" in argument:
         name, _, folder = argument.partition("=")
-    return evaluation.Trained.load(evaluation.configured_optimizer(folder), folder, name or None)
+    return evaluation.Trained.load(folder, name or None)
 
 
 if __name__ == "__main__":

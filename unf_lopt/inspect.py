@@ -6,6 +6,7 @@ The task is that of a config (``--config_file``, ``--gin_bindings``) or one by i
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +55,7 @@ def main(argv: Sequence[str]) -> None:
 def _task_family() -> Any:
     ecosystem.parse_flags_and_config(finalize=False)  # modules of tasks register names
     if flags.FLAGS.task:
+        importlib.import_module("unf_lopt.register")  # tasks of this project
         try:
             return ecosystem.named_task_family(flags.FLAGS.task)
         except ValueError as error:

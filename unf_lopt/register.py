@@ -8,12 +8,27 @@ from unf_lopt.tasks import image_cnn, image_mlp, rnn_lm, transformer_lm
 
 ecosystem.add_config_path()
 
+step_options = ecosystem.register_options(optimizers.step_options)
+OPTIMIZERS = {
+    name: ecosystem.register_optimizer(function, step_options)
+    for name, function in optimizers.OPTIMIZERS.items()
+}
+unf, nfn, unf_universal = (OPTIMIZERS[name] for name in ("unf", "nfn", "unf_universal"))
+deep_sets, learned_sgdm = (OPTIMIZERS[name] for name in ("deep_sets", "learned_sgdm"))
+
 __all__ = [
+    "OPTIMIZERS",
+    "deep_sets",
     "evaluation",
     "image_cnn",
     "image_mlp",
+    "learned_sgdm",
+    "nfn",
     "optimizers",
     "outer_training",
     "rnn_lm",
+    "step_options",
     "transformer_lm",
+    "unf",
+    "unf_universal",
 ]

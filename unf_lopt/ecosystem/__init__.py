@@ -13,8 +13,11 @@ from unf_lopt.ecosystem._version import EcosystemMissing, describe, load, versio
 # This project's own functions over the ecosystem, for what the two versions do differently.
 _OURS = {
     "MetaGradient": "gradients",
+    "InnerState": "adapter",
     "PositionedIterator": "data",
     "SPLITS": "data",
+    "TransformationLearnedOptimizer": "adapter",
+    "WeightSpace": "adapter",
     "add_config_path": "config",
     "batch_apart": "data",
     "batch_shapes": "data",
@@ -26,13 +29,17 @@ _OURS = {
     "gradient_estimator": "gradients",
     "init_unroll_states": "gradients",
     "make_gradient_estimators": "gradients",
+    "learned_optimizer": "adapter",
     "load_language_module": "texts",
+    "load_task_modules": "tasks",
     "loss_of": "task_spec",
     "make_learner": "gradients",
     "named_task_family": "tasks",
     "params_shapes": "task_spec",
     "parse_flags_and_config": "config",
     "positions": "data",
+    "register_optimizer": "gin_optimizers",
+    "register_options": "gin_optimizers",
     "set_positions": "data",
     "spec_from_names": "task_spec",
     "spec_of": "task_spec",
@@ -42,6 +49,7 @@ _OURS = {
     "theta_of": "gradients",
     "truncated_pes": "gradients",
     "verify_spec_of": "task_spec",
+    "weight_space": "adapter",
     "with_fresh_data": "data",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,7 @@ def named_task_family(name: str) -> Any:
     Raises:
       ValueError: there is no such name, or it is not a task's.
     """
-    failed = dict(_import_task_modules())
+    failed = load_task_modules()
     try:
         made = gin.get_configurable(name)()
     except ValueError as error:
@@ -38,9 +37,16 @@ def named_task_family(name: str) -> Any:
     return made
 
 
+def load_task_modules() -> dict[str, str]:
+    """Imports the ecosystem's modules of tasks.
+
+    Returns:
+      Those that cannot be imported, and what they miss.
+    """
+    return dict(_import_task_modules())
+
+
 def _import_task_modules() -> Iterator[tuple[str, str]]:
-    """Imports all modules of tasks; gives those that cannot be imported, and what they miss."""
-    importlib.import_module("unf_lopt.register")
     for package in ("tasks.fixed", "tasks.parametric"):
         parent = ecosystem.load(package)
         for found in pkgutil.iter_modules(parent.__path__):

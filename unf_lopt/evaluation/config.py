@@ -1,64 +1,157 @@
-"""The gin configuration of a run's folder, for evaluating what was trained there."""
+"""What an evaluation takes from a run's folder: its task and its horizon, and nothing else.
+
+The folder may be a stranger's, so its configuration is read as data (:mod:`unf_lopt.runs`), and of
+what it names only tasks are made, and optimizers of the ecosystem where theta does not say its own.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 import pathlib
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import gin
 
-from unf_lopt.optimizers import CONFIG
+from unf_lopt import ecosystem, runs
+from unf_lopt.optimizers import read_theta
 
 # What evaluation takes from the macros of a training config, where the config does not say more.
-_FROM_MACROS = {"lopt": "LOPT", "task_family": "TASK_FAMILY", "horizon": "HORIZON"}
+_FROM_MACROS = {"task_family": "TASK_FAMILY", "horizon": "HORIZON"}
+_LOPT = {"lopt": "LOPT"}
+# Functions in these modules make tasks and data, and do nothing else.
+_TASK_MODULES = ("unf_lopt.tasks", "learned_optimization.tasks")
 
 
-def parse_run_config(folder: str | os.PathLike[str]) -> None:
-    """Makes the configuration that a run was trained with the current one, not yet locked.
+def bind_run(
+    folder: str | os.PathLike[str],
+    plugins: Collection[str] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> None:
+    """Binds task and horizon of a run in gin, in place of the current configuration.
 
-    Parameters of `evaluate` that it does not set come from its macros: `evaluate.lopt = %LOPT`,
-    and so on, so that setting a macro afterwards sets them too.
+    Macros stay macros (``evaluate.horizon = %HORIZON``), so that setting one afterwards sets them
+    too. Literal parameters that the run's configuration has for `evaluate` are bound as well.
 
     Args:
-      folder: the run's folder (`--train_log_dir`), which has `config.gin`.
+      folder: the run's folder, which has `config.gin`.
+      plugins: modules that the user imported; what they register may be made.
+      checkpoint: the theta that is evaluated, where it is not the folder's newest.
 
     Raises:
-      FileNotFoundError: the folder has no `config.gin`.
-      ValueError: the configuration names something that is not registered.
+      FileNotFoundError: the folder has no `config.gin`, or no theta.
+      RunError: its configuration is damaged, does more than bind values, or names what is not a
+        task; the message names the line or the name.
     """
-    path = pathlib.Path(folder) / CONFIG
+    path = pathlib.Path(folder) / runs.CONFIG
     if not path.is_file():
         raise FileNotFoundError(
-            f"no {CONFIG} in {folder}: it is not the folder of an outer-training run. Train one "
-            f"with python -m unf_lopt.train --train_log_dir={folder}."
+            f"no {runs.CONFIG} in {folder}: it is not the folder of an outer-training run. Train "
+            f"one with python -m unf_lopt.train --train_log_dir={folder}."
         )
+    configuration = runs.read_configuration(path, plugins)
+    macros = dict(_FROM_MACROS)
+    if read_theta(checkpoint or folder).optimizer is None:
+        macros |= _LOPT
+    own = dict(configuration.parameters.get("evaluate", {}))
+    wanted = {name: own.pop(name, runs.Macro(macro)) for name, macro in macros.items()}
+    wanted |= {name: value for name, value in own.items() if not any(_references(value))}
+    statements = [f"evaluate.{name} = {_text(value)}" for name, value in wanted.items()]
+    for value in wanted.values():
+        statements += _closure(configuration, value, plugins)
     gin.clear_config()
+    gin.parse_config(list(dict.fromkeys(statements)))
+
+
+def _closure(
+    configuration: runs.Configuration, value: Any, plugins: Collection[str], depth: int = 0
+) -> list[str]:
+    """The bindings that a value stands on, each as a line."""
+    if depth > 50:
+        raise runs.RunError(f"{configuration.path}: {_text(value)} stands on itself.")
+    statements = []
+    for part in _references(value):
+        if isinstance(part, runs.Macro):
+            found = {part.name: configuration.value(part)}
+        else:
+            _require_maker(configuration, part, plugins)
+            found = {
+                f"{selector}.{name}": bound
+                for selector, bindings in configuration.parameters.items()
+                if _names(part.name, selector)
+                for name, bound in bindings.items()
+            }
+        for name, bound in found.items():
+            statements.append(f"{name} = {_text(bound)}")
+            statements += _closure(configuration, bound, plugins, depth + 1)
+    return statements
+
+
+def _require_maker(
+    configuration: runs.Configuration, reference: runs.Reference, plugins: Collection[str]
+) -> None:
+    """Refuses a reference to anything but a maker of tasks, data or optimizers."""
+    name = reference.name.rpartition("/")[2]
     try:
-        gin.parse_config(path.read_text())
+        made = _configurable(name)
     except ValueError as error:
-        raise ValueError(
-            f"{path}: {error}\nIf the run used a plugin, name its module with --gin_import=MODULE."
+        raise runs.RunError(
+            f"{configuration.path}: @{reference.name} is not registered. If the run used a plugin, "
+            "name its module with --gin_import=MODULE."
         ) from error
-    bound = gin.get_bindings("evaluate", resolve_references=False)
-    gin.parse_config(
-        [
-            f"evaluate.{parameter} = %{macro}"
-            for parameter, macro in _FROM_MACROS.items()
-            if parameter not in bound
-        ]
+    module = getattr(made, "__module__", "") or ""
+    makers = ecosystem.Task, ecosystem.TaskFamily, ecosystem.LearnedOptimizer, ecosystem.Optimizer
+    if inspect.isclass(made) and issubclass(made, makers):
+        return
+    if any(module == own or module.startswith(f"{own}.") for own in (*_TASK_MODULES, *plugins)):
+        return
+    raise runs.RunError(
+        f"{configuration.path}: @{reference.name} is no task (it is {module}.{name}). A run's "
+        "folder is read as data, and only tasks are made of it; if you know the run, pass its "
+        "configuration yourself: --config_file=FILE."
     )
 
 
-def configured_optimizer(folder: str | os.PathLike[str]) -> Any:
-    """The learned optimizer of a run; replaces the current gin configuration by the run's.
+def _configurable(name: str) -> Any:
+    try:
+        return gin.get_configurable(name)
+    except ValueError:
+        ecosystem.load_task_modules()
+        return gin.get_configurable(name)
 
-    Args:
-      folder: the run's folder.
 
-    Raises:
-      FileNotFoundError: the folder has no `config.gin`.
-      ValueError: the configuration names something that is not registered or not defined.
-    """
-    parse_run_config(folder)
-    return gin.get_bindings("evaluate")["lopt"]
+def _names(reference: str, selector: str) -> bool:
+    """Whether a binding's selector is that of a reference, scopes and modules apart."""
+
+    def last(text: str) -> str:
+        return text.rpartition("/")[2].rpartition(".")[2]
+
+    return last(reference) == last(selector)
+
+
+def _references(value: Any) -> Iterator[runs.Reference | runs.Macro]:
+    """All references and macros in a value."""
+    if isinstance(value, (runs.Reference, runs.Macro)):
+        yield value
+    elif isinstance(value, dict):
+        for pair in value.items():
+            yield from _references(pair)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _references(item)
+
+
+def _text(value: Any) -> str:
+    """A value as gin writes it."""
+    if isinstance(value, runs.Macro):
+        return f"%{value.name}"
+    if isinstance(value, runs.Reference):
+        return f"@{value.name}{'()' if value.evaluated else ''}"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_text(key)}: {_text(own)}' for key, own in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, tuple):
+        return f"({''.join(f'{_text(item)}, ' for item in value)})"
+    return repr(value)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from unf_lopt import ecosystem
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.protocol import Protocol, positioned
-from unf_lopt.optimizers import load_theta, optimizer_name, params_file
+from unf_lopt.optimizers import optimizer_name, read_theta
 
 PyTree = Any
 
@@ -34,30 +35,38 @@ class Trained:
     checkpoint: str
 
     @classmethod
-    def load(cls, lopt: Any, source: str | os.PathLike[str], name: str | None = None) -> Trained:
-        """Reads a checkpoint.
+    def load(
+        cls, source: str | os.PathLike[str], name: str | None = None, lopt: Any = None
+    ) -> Trained:
+        """Reads a theta.
 
         Args:
-          lopt: the learned optimizer that it belongs to.
-          source: a `params_N` file, or a run's folder for its newest.
+          source: a theta file, or a run's folder for its newest.
           name: by default the optimizer's own.
+          lopt: the ecosystem's `LearnedOptimizer` that it belongs to; by default the one that the
+            file describes.
 
         Raises:
           FileNotFoundError: there is no such file.
-          ValueError: it was written for another optimizer or another weight space.
+          ValueError: it is damaged, was written for another optimizer or another weight space, or
+            does not say its optimizer and none is given.
         """
-        path = params_file(source)
-        theta, outer_steps = load_theta(path, lopt)
-        return cls(name or optimizer_name(lopt), lopt, theta, outer_steps, str(path))
+        saved = read_theta(source)
+        if lopt is None:
+            lopt = ecosystem.learned_optimizer(saved.make_optimizer())
+        theta = saved.for_optimizer(lopt)
+        return cls(name or optimizer_name(lopt), lopt, theta, saved.outer_steps, str(saved.path))
 
     def on(self, task_family: Any) -> Trained:
         """The same for a task: a theta for every weight space is bound to that of the task.
 
-        A run's configuration binds its optimizer to the task that it was written for. One whose
-        spec was written by hand is left as it is.
+        One that is for a single weight space is bound to that already; one whose spec was written
+        by hand is left as it is.
         """
-        spec = getattr(self.lopt, "spec", None)
-        if spec is None or spec.provenance is None or self.lopt.theta_spec is not None:
+        if not isinstance(self.lopt, ecosystem.TransformationLearnedOptimizer):
+            return self
+        spec = self.lopt.spec
+        if self.lopt.theta_spec is not None or (spec is not None and spec.provenance is None):
             return self
         return dataclasses.replace(self, lopt=self.lopt.bind(task_family))
 

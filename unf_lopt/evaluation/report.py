@@ -11,7 +11,7 @@ from rich.table import Table
 
 from unf_lopt.evaluation import plot, results
 from unf_lopt.evaluation.outcome import Outcome
-from unf_lopt.optimizers import write_whole
+from unf_lopt.runs import write_whole
 
 COLUMNS = (
     "optimizer",

@@ -24,7 +24,7 @@ def evaluate(
     checkpoint: str | os.PathLike[str],
     compared: Sequence[Trained] = (),
     *,
-    lopt: Any = gin.REQUIRED,
+    lopt: Any = None,
     task_family: Any = gin.REQUIRED,
     horizon: int = gin.REQUIRED,
     num_seeds: int = 5,
@@ -44,9 +44,9 @@ def evaluate(
     Args:
       output_dir: where `results.json`, `curves.csv`, `curves.png` and `report.md` are written,
         each whole or not at all.
-      checkpoint: a `params_N` file, or a run's folder for its newest.
+      checkpoint: a theta file, or a run's folder for its newest.
       compared: further learned optimizers.
-      lopt: the learned optimizer of the checkpoint.
+      lopt: the learned optimizer of the checkpoint; by default the one that it describes.
       task_family: what to train on.
       horizon: inner steps.
       num_seeds: inner runs of each optimizer.
@@ -67,7 +67,7 @@ def evaluate(
 
     protocol = Protocol(num_seeds, horizon, eval_every, eval_batches, seed=seed)
     rates = [float(rate) for rate in learning_rates or adam_learning_rates()]
-    learned = [Trained.load(lopt, checkpoint), *compared]
+    learned = [Trained.load(checkpoint, lopt=lopt), *compared]
     outcome = Outcome(task_family, protocol, [trained.on(task_family) for trained in learned])
     runs = f"{num_seeds} seeds, {horizon} inner steps"
     for trained in outcome.learned:

@@ -1,41 +1,44 @@
-"""Learned optimizers: input features, the step, the functional in it, by their gin names."""
+"""Learned optimizers: input features, the step, the functional in it; pure JAX."""
 
-from unf_lopt.optimizers.binding import SymmetryOptions
-from unf_lopt.optimizers.checkpoint import (
-    CONFIG,
-    check_spec,
-    load_theta,
-    newest_params,
-    optimizer_name,
-    parameter_checkpoint,
-    params_file,
-    saved_spec,
-    write_whole,
+from unf_lopt.optimizers.export import to_optax
+from unf_lopt.optimizers.family import (
+    OPTIMIZERS,
+    deep_sets,
+    from_description,
+    learned_sgdm,
+    nfn,
+    unf,
+    unf_universal,
 )
-from unf_lopt.optimizers.export import optimizer_of_run, to_optax
-from unf_lopt.optimizers.family import deep_sets, learned_sgdm, nfn, unf, unf_universal
-from unf_lopt.optimizers.learned_optimizer import FunctionalLearnedOptimizer
+from unf_lopt.optimizers.functional_optimizer import FunctionalLearnedOptimizer
+from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
 from unf_lopt.optimizers.step import StepOptions, step_options
+from unf_lopt.optimizers.theta import (
+    SavedTheta,
+    load_theta,
+    optimizer_name,
+    read_theta,
+    theta_data,
+    theta_identity,
+)
 
 __all__ = [
-    "CONFIG",
+    "OPTIMIZERS",
     "FunctionalLearnedOptimizer",
+    "LearnedOptimizer",
+    "SavedTheta",
     "StepOptions",
-    "SymmetryOptions",
-    "check_spec",
     "deep_sets",
+    "from_description",
     "learned_sgdm",
     "load_theta",
-    "newest_params",
     "nfn",
     "optimizer_name",
-    "optimizer_of_run",
-    "parameter_checkpoint",
-    "params_file",
-    "saved_spec",
+    "read_theta",
     "step_options",
+    "theta_data",
+    "theta_identity",
     "to_optax",
     "unf",
     "unf_universal",
-    "write_whole",
 ]

@@ -1,32 +1,27 @@
-"""The optimizers by the names that gin selects them by."""
+"""The learned optimizers by name, and what makes one of its description again."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-import gin
-
 from unf_lopt.layers import check_layer_options, equivariant_linear
-from unf_lopt.optimizers.binding import SymmetryOptions
 from unf_lopt.optimizers.chains import spatial_apart
+from unf_lopt.optimizers.frozen import Frozen, check_frozen
 from unf_lopt.optimizers.functional import (
     SOME_SPEC,
     Functional,
     deep_sets_functional,
     equivariant_functional,
 )
-from unf_lopt.optimizers.learned_optimizer import FunctionalLearnedOptimizer
+from unf_lopt.optimizers.functional_optimizer import FunctionalKind, FunctionalLearnedOptimizer
+from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, check_same_names
 from unf_lopt.optimizers.step import StepOptions, step_options
 from unf_lopt.symmetry import PermutationSpec
 
-MakeFunctional = Callable[[PermutationSpec, int], Functional]
 
-
-@gin.configurable(module="unf_lopt")
 def unf(
-    task_family: Any = None,
     spec: PermutationSpec | None = None,
     mode: str = "paper",
     *,
@@ -36,18 +31,16 @@ def unf(
     bias: str = "tensor",
     initialization: str = "pointwise",
     balanced: bool = True,
-    verify: bool = False,
-    randomness: str = "frozen",
+    frozen: Frozen = (),
     **step: Any,
-) -> FunctionalLearnedOptimizer:
+) -> LearnedOptimizer:
     """A learned optimizer whose functional is a universal neural functional.
 
     ``W ← W − α·(m^γ0 + β·f(W, ∇, {m^γi}, t))`` with f three pointwise layers of 32 channels
     with ReLU and one UNF layer (Zhou et al., arXiv 2402.05232, eq. 15 and appendix C.2).
 
     Args:
-      task_family: a task family or task that it is bound to: its spec is found from its loss.
-      spec: the weight space, where it is not to be found; wins over the task's.
+      spec: the weight space that it is bound to, see :func:`unf_lopt.infer_spec`.
       mode: ``"paper"`` or ``"released"``, see :func:`step_options`.
       hidden_channels: channels of the pointwise layers.
       hidden_layers: how many pointwise layers.
@@ -56,30 +49,28 @@ def unf(
       initialization: of the last layer; ``"pointwise"`` starts it as Deep Sets.
       balanced: of the last layer: a perturbation of theta changes the step about as much as that
         of Deep Sets, where it otherwise grows with the number of tensors. False is the paper's.
-      verify: whether a spec that was found is verified on numbers too, which takes seconds.
-      randomness: what random draws in the loss do to its symmetry, see
-        :func:`unf_lopt.infer_spec`.
+      frozen: paths (or their beginnings) of parameters that are not trained, or a function of the
+        path that says so.
       **step: the other arguments of :func:`step_options`.
 
     Returns:
-      The learned optimizer; unbound where neither task family nor spec is given.
+      The learned optimizer; unbound where no spec is given.
 
     Raises:
       ValueError: an option that is not one of these.
-      SymmetryError: ``verify`` is asked for and fails.
-      TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
+      TypeError: an unknown argument.
     """
-    layer_options = {"fixed_axes": fixed_axes, "bias": bias, "initialization": initialization}
-    check_layer_options(**layer_options)
+    options = {
+        **_widths(hidden_channels, hidden_layers),
+        "fixed_axes": fixed_axes,
+        "bias": bias,
+        "initialization": initialization,
+        "balanced": balanced,
+    }
+    return _made("unf", options, step_options(mode, **step), frozen, spec)
 
-    make = _functional_maker(hidden_channels, hidden_layers, balanced=balanced, **layer_options)
-    symmetry = SymmetryOptions(verify, randomness)
-    return _bound("unf", make, step_options(mode, **step), symmetry, task_family, spec)
 
-
-@gin.configurable(module="unf_lopt")
 def nfn(
-    task_family: Any = None,
     spec: PermutationSpec | None = None,
     mode: str = "paper",
     *,
@@ -88,10 +79,9 @@ def nfn(
     bias: str = "tensor",
     initialization: str = "pointwise",
     balanced: bool = True,
-    verify: bool = False,
-    randomness: str = "frozen",
+    frozen: Frozen = (),
     **step: Any,
-) -> FunctionalLearnedOptimizer:
+) -> LearnedOptimizer:
     """The same optimizer with an NFN-NP layer in place of UNF's, for MLPs and CNNs.
 
     On an MLP it is the same layer. In a CNN every spatial position of a kernel has channels, and
@@ -106,24 +96,18 @@ def nfn(
     Raises:
       SpecError: the weight space is no chain of layers.
       ValueError: an option that is not one of these.
-      SymmetryError: ``verify`` is asked for and fails.
-      TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
+      TypeError: an unknown argument.
     """
-    layer_options = {"fixed_axes": "exchangeable", "bias": bias, "initialization": initialization}
-    check_layer_options(**layer_options)
-
-    of_chain = _functional_maker(hidden_channels, hidden_layers, balanced=balanced, **layer_options)
-
-    def make(spec: PermutationSpec, output_channels: int) -> Functional:
-        return of_chain(spatial_apart(spec), output_channels)
-
-    symmetry = SymmetryOptions(verify, randomness)
-    return _bound("nfn", make, step_options(mode, **step), symmetry, task_family, spec)
+    options = {
+        **_widths(hidden_channels, hidden_layers),
+        "bias": bias,
+        "initialization": initialization,
+        "balanced": balanced,
+    }
+    return _made("nfn", options, step_options(mode, **step), frozen, spec)
 
 
-@gin.configurable(module="unf_lopt")
 def unf_universal(
-    task_family: Any = None,
     spec: PermutationSpec | None = None,
     mode: str = "paper",
     *,
@@ -135,19 +119,17 @@ def unf_universal(
     bias: str = "tensor",
     initialization: str = "pointwise",
     balanced: bool = True,
-    verify: bool = False,
-    randomness: str = "frozen",
+    frozen: Frozen = (),
     **step: Any,
-) -> FunctionalLearnedOptimizer:
+) -> LearnedOptimizer:
     """The same optimizer with one theta for every architecture.
 
     Its last layer has coefficients that depend on the kind of a basis map and not on the tensors
     (:class:`unf_lopt.layers.TiedLinear`), so theta is the same in number and shape for any task.
     Theta of one architecture, or of many (``train.task_families``), loads on any other. It can be
-    initialized unbound; an inner optimizer takes a binding.
+    initialized unbound; a step takes a binding.
 
     Args:
-      task_family: as of :func:`unf`.
       spec: as of :func:`unf`.
       mode: as of :func:`unf`.
       hidden_channels: channels of the pointwise layers.
@@ -159,105 +141,155 @@ def unf_universal(
       bias: of the last layer: ``"tensor"`` (one for each rank) or ``"none"``.
       initialization: of the last layer.
       balanced: as of :func:`unf`.
-      verify: as of :func:`unf`.
-      randomness: as of :func:`unf`.
+      frozen: as of :func:`unf`.
       **step: the other arguments of :func:`step_options`.
 
     Raises:
       ValueError: an option that is not one of these.
-      SymmetryError: ``verify`` is asked for and fails.
-      TypeError: ``task_family`` is neither a task family nor a task, or an unknown argument.
+      TypeError: an unknown argument.
     """
-    layer_options = {
-        "coefficients": "tied",
+    options = {
+        **_widths(hidden_channels, hidden_layers),
+        "roles": roles,
         "cross_terms": cross_terms,
         "fixed_axes": fixed_axes,
         "bias": bias,
         "initialization": initialization,
         "balanced": balanced,
     }
-    equivariant_linear(SOME_SPEC, 1, **layer_options)  # says what is wrong with them at once
-
-    make = _functional_maker(hidden_channels, hidden_layers, roles=roles, **layer_options)
-    symmetry = SymmetryOptions(verify, randomness)
-    options = step_options(mode, **step)
-    return _bound("unf_universal", make, options, symmetry, task_family, spec, universal=True)
+    return _made("unf_universal", options, step_options(mode, **step), frozen, spec)
 
 
-@gin.configurable(module="unf_lopt")
 def deep_sets(
-    task_family: Any = None,
+    spec: PermutationSpec | None = None,
     mode: str = "paper",
     *,
     hidden_channels: int = 32,
     hidden_layers: int = 3,
+    frozen: Frozen = (),
     **step: Any,
-) -> FunctionalLearnedOptimizer:
+) -> LearnedOptimizer:
     """The same optimizer with a pointwise last layer: it sees every entry by itself.
 
-    Needs no spec, so ``task_family`` is taken, and not used, for the sake of configs in which
-    the optimizer is one binding. The other arguments are those of :func:`unf`.
+    Needs no spec; where one is given, parameters are checked against it. The other arguments are
+    those of :func:`unf`.
     """
-    del task_family
-    options = step_options(mode, **step)
-    channels = options.nominal_term.output_channels
-    functional = deep_sets_functional(hidden_channels, hidden_layers, channels)
-    return FunctionalLearnedOptimizer("deep_sets", lambda spec: functional, options, symmetry=None)
+    options = _widths(hidden_channels, hidden_layers)
+    return _made("deep_sets", options, step_options(mode, **step), frozen, spec)
 
 
-@gin.configurable(module="unf_lopt")
 def learned_sgdm(
-    task_family: Any = None, mode: str = "paper", *, scalars: str = "log", **step: Any
-) -> FunctionalLearnedOptimizer:
+    spec: PermutationSpec | None = None,
+    mode: str = "paper",
+    *,
+    scalars: str = "log",
+    frozen: Frozen = (),
+    **step: Any,
+) -> LearnedOptimizer:
     """SGD with momentum whose step size and decay are meta-learned: the optimizer with β = 0.
 
     With ``nominal="adam"`` it is Adam with learned α, β1, β2 and ε. The arguments are those of
-    :func:`unf`; ``task_family`` is taken and not used. Its scalars are all that it learns, so
-    they are learned in every mode.
+    :func:`unf`. Its scalars are all that it learns, so they are learned in every mode.
 
     Raises:
       ValueError: an option that is not one of these, or ``nominal="none"``: nothing is left.
       TypeError: an unknown argument.
     """
-    del task_family
     options = step_options(mode, scalars=scalars, **step)
     if options.nominal == "none":
         raise ValueError("learned_sgdm(nominal='none'): without a nominal term nothing is left.")
     options = dataclasses.replace(options, scalars=options.scalars.without("beta"))
-    return FunctionalLearnedOptimizer("learned_sgdm", None, options, symmetry=None)
+    return _made("learned_sgdm", {}, options, frozen, spec)
 
 
-def _functional_maker(hidden_channels: int, hidden_layers: int, **options: Any) -> MakeFunctional:
-    """What makes the functional of a spec and a number of output channels."""
+def from_description(description: Mapping[str, Any]) -> LearnedOptimizer:
+    """The learned optimizer that :meth:`LearnedOptimizer.description` describes, unbound.
 
-    def make(spec: PermutationSpec, output_channels: int) -> Functional:
-        return equivariant_functional(
-            spec, hidden_channels, hidden_layers, output_channels, **options
-        )
+    Args:
+      description: plain data; nothing in it is executed.
 
-    return make
-
-
-def _bound(
-    name: str,
-    make: MakeFunctional,
-    options: StepOptions,
-    symmetry: SymmetryOptions,
-    task_family: Any,
-    spec: PermutationSpec | None,
-    *,
-    universal: bool = False,
-) -> FunctionalLearnedOptimizer:
-    """The optimizer, bound to the spec or else to the task family, if there is one."""
-    channels = options.nominal_term.output_channels
-    lopt = FunctionalLearnedOptimizer(
-        name, lambda spec: make(spec, channels), options, symmetry, universal=universal
-    )
-    source = task_family if spec is None else spec
-    return lopt if source is None else lopt.bind(source)
+    Raises:
+      ValueError: it describes no optimizer of this version.
+    """
+    try:
+        check_same_names(description, ("optimizer", "functional", "step", "frozen"), "optimizer")
+        name = description["optimizer"]
+        if name not in _KINDS:
+            raise ValueError(f"there is no optimizer {name!r}; there are {sorted(_KINDS)}.")
+        options = StepOptions.from_data(description["step"])
+        return _made(name, description["functional"], options, tuple(description["frozen"]))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"no description of an optimizer of this version: {error}") from error
 
 
-# All of them, by their gin names.
+def _unf_functional(
+    spec: PermutationSpec | None, output_channels: int, **options: Any
+) -> Functional:
+    return equivariant_functional(spec, output_channels=output_channels, **options)
+
+
+def _nfn_functional(
+    spec: PermutationSpec | None, output_channels: int, **options: Any
+) -> Functional:
+    return _unf_functional(spatial_apart(spec), output_channels, **options)
+
+
+def _universal_functional(
+    spec: PermutationSpec | None, output_channels: int, **options: Any
+) -> Functional:
+    return _unf_functional(spec, output_channels, coefficients="tied", **options)
+
+
+def _deep_sets_functional(
+    spec: PermutationSpec | None, output_channels: int, **options: Any
+) -> Functional:
+    return deep_sets_functional(output_channels=output_channels, **options)
+
+
+def _check_layer(*, balanced: bool, fixed_axes: str = "exchangeable", **options: str) -> None:
+    check_layer_options(fixed_axes=fixed_axes, **options)
+
+
+def _check_tied_layer(*, roles: bool, **options: Any) -> None:
+    equivariant_linear(SOME_SPEC, 1, coefficients="tied", **options)  # says what is wrong
+
+
+_KINDS = {
+    "unf": FunctionalKind(_unf_functional, _check_layer, needs_spec=True, one_theta_for_all=False),
+    "nfn": FunctionalKind(_nfn_functional, _check_layer, needs_spec=True, one_theta_for_all=False),
+    "unf_universal": FunctionalKind(
+        _universal_functional, _check_tied_layer, needs_spec=True, one_theta_for_all=True
+    ),
+    "deep_sets": FunctionalKind(_deep_sets_functional, needs_spec=False, one_theta_for_all=True),
+    "learned_sgdm": FunctionalKind(None, needs_spec=False, one_theta_for_all=True),
+}
+
+# All of them, by the names that gin and files have.
 OPTIMIZERS = {
     function.__name__: function for function in (unf, nfn, unf_universal, deep_sets, learned_sgdm)
 }
+
+
+_WIDTHS = {"hidden_channels": 1, "hidden_layers": 0}  # the least of each
+
+
+def _widths(hidden_channels: int, hidden_layers: int) -> dict[str, int]:
+    given = {"hidden_channels": hidden_channels, "hidden_layers": hidden_layers}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < _WIDTHS[name]:
+            raise ValueError(f"{name}={value!r}: must be a whole number, {_WIDTHS[name]} or more.")
+    return given
+
+
+def _made(
+    name: str,
+    functional_options: Mapping[str, Any],
+    options: StepOptions,
+    frozen: Frozen,
+    spec: PermutationSpec | None = None,
+) -> LearnedOptimizer:
+    """The optimizer, bound to the spec if there is one."""
+    kind = _KINDS[name]
+    kind.check(**{own: x for own, x in functional_options.items() if own not in _WIDTHS})
+    lopt = FunctionalLearnedOptimizer(name, kind, functional_options, options, check_frozen(frozen))
+    return lopt if spec is None else lopt.bind(spec)

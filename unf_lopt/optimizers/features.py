@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,13 +19,12 @@ INPUTS = ("raw", "tensor_rms", "channel_rms")
 _NORMALIZER_EPSILON = 1e-5
 
 
-def zero_momentum(params: PyTree, count: int | None = None) -> PyTree:
-    """Momenta before the first step: zeros ``[*shape]``, or ``[*shape, count]``.
+def zero_momentum(params: PyTree) -> PyTree:
+    """A momentum before the first step: zeros like the parameters, sharded as they are.
 
     In float32, or in the parameters' own type where it is wider.
     """
-    trailing = () if count is None else (count,)
-    return jax.tree.map(lambda p: jnp.zeros((*jnp.shape(p), *trailing), wide_dtype(p)), params)
+    return jax.tree.map(lambda p: jnp.zeros_like(p, dtype=wide_dtype(p)), params)
 
 
 def wide_dtype(x: Any) -> Any:
@@ -32,21 +32,25 @@ def wide_dtype(x: Any) -> Any:
     return jnp.result_type(x, jnp.float32)
 
 
-def update_momenta(momenta: PyTree, grad: PyTree, kind: str) -> PyTree:
+def zero_momenta(params: PyTree) -> tuple[PyTree, ...]:
+    """The six input momenta before the first step, each a tree like the parameters."""
+    return tuple(zero_momentum(params) for _ in MOMENTUM_DECAYS)
+
+
+def update_momenta(momenta: Sequence[PyTree], grad: PyTree, kind: str) -> tuple[PyTree, ...]:
     """``m ← γ·m + ∇`` (``"sum"``, the paper's) or ``m ← γ·m + (1 − γ)·∇`` (``"average"``).
 
     Args:
-      momenta: leaves ``[*shape, 6]``, one for each of ``MOMENTUM_DECAYS``.
+      momenta: one tree for each of ``MOMENTUM_DECAYS``, leaves ``[*shape]``.
       grad: leaves ``[*shape]``.
       kind: one of ``MOMENTA``.
     """
 
-    def update(m: jax.Array, g: jax.Array) -> jax.Array:
-        decays = jnp.asarray(MOMENTUM_DECAYS, m.dtype)
-        weights = 1 if kind == "sum" else 1 - decays
-        return (decays * m + weights * g[..., None]).astype(m.dtype)
+    def updated(decay: float, momentum: PyTree) -> PyTree:
+        weight = 1 if kind == "sum" else 1 - decay
+        return jax.tree.map(lambda m, g: (decay * m + weight * g).astype(m.dtype), momentum, grad)
 
-    return jax.tree.map(update, momenta, grad)
+    return tuple(updated(*pair) for pair in zip(MOMENTUM_DECAYS, momenta, strict=True))
 
 
 def time_encoding(iteration: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
@@ -55,7 +59,7 @@ def time_encoding(iteration: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
 
 
 def input_features(
-    params: PyTree, grad: PyTree, momenta: PyTree, iteration: jax.Array, inputs: str
+    params: PyTree, grad: PyTree, momenta: Sequence[PyTree], iteration: jax.Array, inputs: str
 ) -> PyTree:
     """The 19 input channels of every entry: W, ∇, six momenta, eleven of time.
 
@@ -67,7 +71,7 @@ def input_features(
     Args:
       params: leaves ``[*shape]``.
       grad: leaves ``[*shape]``.
-      momenta: leaves ``[*shape, 6]``.
+      momenta: six trees, leaves ``[*shape]``.
       iteration: inner steps taken so far, a scalar.
       inputs: one of ``INPUTS``.
 
@@ -75,9 +79,8 @@ def input_features(
       Leaves ``[*shape, 19]``, float32 or the momenta's wider type.
     """
 
-    def channels(p: jax.Array, g: jax.Array, m: jax.Array) -> jax.Array:
-        p, g = p.astype(m.dtype), g.astype(m.dtype)
-        x = jnp.concatenate([p[..., None], g[..., None], m], axis=-1)
+    def channels(p: jax.Array, g: jax.Array, *m: jax.Array) -> jax.Array:
+        x = jnp.stack([p.astype(m[0].dtype), g.astype(m[0].dtype), *m], axis=-1)
         if inputs != "raw":
             entries = tuple(range(x.ndim - 1))
             axes = entries if inputs == "channel_rms" else None
@@ -86,7 +89,7 @@ def input_features(
         time = jnp.broadcast_to(encoding, (*x.shape[:-1], len(TIMESCALES)))
         return jnp.concatenate([x, time], axis=-1)
 
-    return jax.tree.map(channels, params, grad, momenta)
+    return jax.tree.map(channels, params, grad, *momenta)
 
 
 def _normalize(x: jax.Array, axes: tuple[int, ...] | None) -> jax.Array:

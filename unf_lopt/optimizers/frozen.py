@@ -7,9 +7,7 @@ from typing import Any
 
 import jax
 
-from unf_lopt.symmetry import PermutationSpec
-from unf_lopt.symmetry._axes import spaces_of
-from unf_lopt.symmetry._spec import path_string
+from unf_lopt.symmetry import PermutationSpec, path_string, spaces_of
 
 PyTree = Any
 Frozen = Collection[str] | Callable[[str], bool]
@@ -53,18 +51,48 @@ def trainable_spec(spec: PermutationSpec, frozen: Frozen) -> PermutationSpec:
       ValueError: all parameters are frozen, or a path freezes none.
     """
     check_paths(spec.paths, frozen)
-    kept = {
-        path: axes
-        for path, axes in zip(spec.paths, spec.axes, strict=True)
-        if not is_frozen(frozen, path)
-    }
+    kept = [path for path in spec.paths if not is_frozen(frozen, path)]
     if not kept:
         raise ValueError(f"frozen={frozen!r} freezes all parameters: {list(spec.paths)}.")
+    return present_spec(spec, kept)
+
+
+def present_spec(spec: PermutationSpec, paths: Collection[str]) -> PermutationSpec:
+    """The weight space of some of the parameters, with the spaces that they have."""
+    kept = {path: axes for path, axes in zip(spec.paths, spec.axes, strict=True) if path in paths}
     if len(kept) == len(spec.paths):
         return spec
     used = {space for axes in kept.values() for axis in axes for space in spaces_of(axis)}
     sizes = tuple(item for item in spec.sizes if item[0] in used)
     return PermutationSpec(tuple(kept), tuple(kept.values()), sizes, spec.fixed & used)
+
+
+def frozen_paths(frozen: Frozen, paths: Collection[str]) -> tuple[str, ...]:
+    """What is frozen as paths: a function is asked about every parameter."""
+    if callable(frozen):
+        return tuple(path for path in paths if is_frozen(frozen, path))
+    return tuple(frozen)
+
+
+def tree_paths(tree: PyTree) -> frozenset[str]:
+    """The paths of a tree's leaves."""
+    return frozenset(path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree))
+
+
+def check_frozen(frozen: Frozen) -> Frozen:
+    """Refuses what is neither paths nor a function of a path; a list becomes a tuple.
+
+    Raises:
+      ValueError: it is a single text, which would be taken letter by letter.
+      TypeError: it is something else.
+    """
+    if isinstance(frozen, str):
+        raise ValueError(f"frozen={frozen!r}: pass a tuple of paths, ({frozen!r},).")
+    if callable(frozen):
+        return frozen
+    if not isinstance(frozen, Collection) or not all(isinstance(path, str) for path in frozen):
+        raise TypeError(f"frozen={frozen!r}: pass a tuple of paths, or a function of a path.")
+    return tuple(frozen)
 
 
 def check_paths(paths: Collection[str], frozen: Frozen) -> None:
@@ -77,5 +105,5 @@ def check_paths(paths: Collection[str], frozen: Frozen) -> None:
         if not any(is_frozen((prefix,), path) for path in paths):
             raise ValueError(
                 f"frozen: {prefix!r} is no parameter and the beginning of none; there are "
-                f"{list(paths)}."
+                f"{sorted(paths)}."
             )

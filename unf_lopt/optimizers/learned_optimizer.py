@@ -1,282 +1,187 @@
-"""The learned optimizer: features, a functional of them, and the step, for the ecosystem."""
+"""A learned optimizer: meta-parameters, theta, and the optax transformation that they make."""
 
 from __future__ import annotations
 
+import abc
 import copy
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
-import flax
 import jax
-import jax.numpy as jnp
 import optax
 
-from unf_lopt import ecosystem
-from unf_lopt.optimizers import features
-from unf_lopt.optimizers.binding import SymmetryOptions, resolve_spec
-from unf_lopt.optimizers.frozen import check_paths, trainable, trainable_spec, with_frozen
-from unf_lopt.optimizers.functional import SOME_SPEC, Functional
-from unf_lopt.optimizers.step import StepOptions
+from unf_lopt.optimizers.frozen import (
+    Frozen,
+    frozen_paths,
+    present_spec,
+    trainable_spec,
+    tree_paths,
+)
 from unf_lopt.symmetry import PermutationSpec
-from unf_lopt.symmetry._spec import path_string
 
 PyTree = Any
 
 
-class StepState(NamedTuple):
-    """What a step hands to the next; nothing is kept of frozen parameters.
-
-    Attributes:
-      nominal: of the nominal term: its momenta, leaves ``[*shape]``.
-      momenta: the six input momenta, leaves ``[*shape, 6]``; None without a functional.
-      iteration: steps taken.
-    """
-
-    nominal: PyTree
-    momenta: PyTree
-    iteration: jax.Array
-
-
-@flax.struct.dataclass
-class OptimizerState:
-    """State of one inner training run; what is kept of a parameter is not kept of frozen ones.
-
-    Attributes:
-      params: the task's parameters.
-      state: the task's model state.
-      nominal: of the nominal term: its momenta, leaves ``[*shape]``.
-      momenta: the six input momenta, leaves ``[*shape, 6]``; None without a functional.
-      iteration: steps taken.
-    """
-
-    params: PyTree
-    state: PyTree
-    nominal: PyTree
-    momenta: PyTree
-    iteration: jax.Array
-
-
-class FunctionalOptimizer(ecosystem.Optimizer):
-    """One inner optimizer: the step with given meta-parameters.
-
-    ``W ← W − α·(d + λ·W)``, d of the nominal term and the functional
-    ``f(W, ∇, {m^γi}, t)``: with the paper's, ``d = m^γ0 + β·f`` (Zhou et al., arXiv 2402.05232,
-    eq. 15).
-    """
-
-    def __init__(
-        self,
-        functional: Functional | None,
-        options: StepOptions,
-        theta: PyTree,
-        spec: PermutationSpec | None = None,
-    ):
-        super().__init__()
-        self._spec = spec
-        self._functional = functional
-        self._options = options
-        self._theta = theta
-
-    def init(
-        self,
-        params: PyTree,
-        model_state: PyTree = None,
-        num_steps: int | None = None,
-        key: jax.Array | None = None,
-        **kwargs: Any,
-    ) -> OptimizerState:
-        """State before the first step; ``num_steps`` and ``key`` are not used.
-
-        Raises:
-          SpecError: the parameters are not those of the weight space it is bound to.
-          ValueError: a frozen path is no parameter's.
-        """
-        own = self.step_state(params)
-        return OptimizerState(
-            params=params,
-            state=model_state,
-            nominal=own.nominal,
-            momenta=own.momenta,
-            iteration=own.iteration,
-        )
-
-    def update(
-        self,
-        opt_state: OptimizerState,
-        grad: PyTree,
-        loss: jax.Array | None = None,
-        model_state: PyTree = None,
-        key: jax.Array | None = None,
-        **kwargs: Any,
-    ) -> OptimizerState:
-        """One step; ``loss`` and ``key`` are not used."""
-        updates, state = self.step(
-            StepState(opt_state.nominal, opt_state.momenta, opt_state.iteration),
-            opt_state.params,
-            grad,
-        )
-        return OptimizerState(
-            params=optax.apply_updates(opt_state.params, updates),
-            state=model_state,
-            nominal=state.nominal,
-            momenta=state.momenta,
-            iteration=state.iteration,
-        )
-
-    def step_state(self, params: PyTree) -> StepState:
-        """What a step needs beside parameters and gradient, before the first one.
-
-        Raises:
-          SpecError: the parameters are not those of the weight space it is bound to.
-          ValueError: a frozen path is no parameter's.
-        """
-        options = self._options
-        paths = [path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        check_paths(paths, options.frozen)
-        trained = trainable(params, options.frozen)
-        if self._spec is not None:
-            self._spec.flatten(trained)
-        zeros, count = features.zero_momentum(trained), len(features.MOMENTUM_DECAYS)
-        return StepState(
-            nominal=options.nominal_term.init(zeros, options.momentum),
-            momenta=features.zero_momentum(trained, count) if self._functional else None,
-            iteration=jnp.asarray(0, jnp.int32),
-        )
-
-    def step(self, state: StepState, params: PyTree, grad: PyTree) -> tuple[PyTree, StepState]:
-        """What one step adds to the parameters, zero where they are frozen, and the next state."""
-        options = self._options
-        scalars = options.scalars.values(self._theta["scalars"])
-        trained = trainable(params, options.frozen)
-        grad = options.gradient(trainable(grad, options.frozen))
-        direction, nominal = options.nominal_term.update(
-            state.nominal, grad, scalars, options.momentum
-        )
-        momenta = state.momenta
-        if self._functional:
-            momenta = features.update_momenta(momenta, grad, options.momentum)
-            inputs = features.input_features(
-                trained, grad, momenta, state.iteration, options.inputs
-            )
-            output = self._functional.apply(self._theta["functional"], inputs)
-            direction = options.direction(direction, output, scalars["beta"])
-        updates = options.updates(trained, direction, scalars["alpha"])
-        if options.frozen:
-            updates = with_frozen(updates, jax.tree.map(jnp.zeros_like, params))
-        return updates, StepState(nominal, momenta, state.iteration + 1)
-
-    def set_params(self, state: OptimizerState, params: PyTree) -> OptimizerState:
-        """The state with other parameters."""
-        return state.replace(params=params)
-
-
-class FunctionalLearnedOptimizer(ecosystem.LearnedOptimizer):
-    """A functional and a nominal term: theta is the one's parameters and the step's scalars.
+class LearnedOptimizer(abc.ABC):
+    """What all learned optimizers of this package are: a name, options, theta and a step.
 
     Args:
-      name: what messages and logs call it.
-      make_functional: makes the functional for a spec; None for no functional (β = 0).
-      options: how the step is computed.
-      symmetry: how the spec of a task is found, see :class:`SymmetryOptions`; None for a
-        functional that needs no spec.
-      universal: whether the functional's parameters are the same for every spec.
+      name: what messages, files and gin call it.
+      frozen: parameters that are not trained, see :func:`unf_lopt.optimizers.frozen.is_frozen`.
     """
 
-    spec: PermutationSpec | None = None  # of the trainable parameters, once it is bound
-
-    def __init__(
-        self,
-        name: str,
-        make_functional: Callable[[PermutationSpec | None], Functional] | None,
-        options: StepOptions,
-        symmetry: SymmetryOptions | None,
-        *,
-        universal: bool = False,
-    ):
-        super().__init__()
+    def __init__(self, name: str, frozen: Frozen = ()):
         self._name = name
-        self._make_functional = make_functional
-        self._options = options
-        self._symmetry = symmetry
-        self._universal = universal
-        self._functional: Functional | None = None
-        if make_functional and symmetry is None:
-            self._functional = make_functional(None)
+        self._frozen = frozen
+        self._spec: PermutationSpec | None = None
 
     @property
     def name(self) -> str:
-        """The name that gin selects it by."""
+        """What messages, files and gin call it."""
         return self._name
 
     @property
-    def options(self) -> StepOptions:
-        """How the step is computed."""
-        return self._options
+    def frozen(self) -> Frozen:
+        """The parameters that are not trained; paths, once it is bound."""
+        return self._frozen
 
     @property
-    def symmetry(self) -> SymmetryOptions | None:
-        """How the spec of a task is found; None for an optimizer that needs no spec."""
-        return self._symmetry
+    def spec(self) -> PermutationSpec | None:
+        """The weight space of the trained parameters; None where it is not bound to one."""
+        return self._spec
+
+    @property
+    @abc.abstractmethod
+    def needs_spec(self) -> bool:
+        """Whether a step needs the weight space."""
+
+    @property
+    @abc.abstractmethod
+    def one_theta_for_all(self) -> bool:
+        """Whether theta has the same number and shapes for every weight space."""
 
     @property
     def theta_spec(self) -> PermutationSpec | None:
-        """The weight space that theta is for; None where it is for any or not bound yet."""
-        return None if self._universal else self.spec
+        """The weight space that theta is for; None where it is for any, or not bound yet."""
+        return None if self.one_theta_for_all else self._spec
 
     @property
-    def one_theta_for_all(self) -> bool:
-        """Whether theta has the same number and shapes for every weight space."""
-        return self._universal or self._symmetry is None
+    def needs_num_steps(self) -> bool:
+        """Whether a step depends on the number of steps in all."""
+        return False
 
-    def bind(self, task_family: Any) -> FunctionalLearnedOptimizer:
-        """The same optimizer for the weight space of a task family, a task or a spec.
-
-        The spec of a task is found from its loss, see :func:`resolve_spec`.
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> PyTree:
+        """Initial theta.
 
         Raises:
-          TypeError: ``task_family`` is none of these.
-          SpecError: the functional is not for such a weight space.
-          SymmetryError: the spec is to be verified and is no symmetry of the loss.
+          ValueError: theta depends on the weight space and the optimizer is not bound to one.
+        """
+
+    @abc.abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Name and every option as plain data, see :func:`unf_lopt.optimizers.from_description`.
+
+        Raises:
+          ValueError: an option is a function and it is not known yet what it says.
+        """
+
+    @abc.abstractmethod
+    def transformation(
+        self, theta: PyTree, num_steps: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer with these meta-parameters, as an optax gradient transformation.
+
+        ``update(gradient, state, params)`` gives what is added to the parameters, at least in
+        float32; nothing is to be scaled by a learning rate any more. Every part of the state that
+        has a number for each entry of the parameters is a tree like them.
+
+        Args:
+          theta: from :meth:`init`, or trained.
+          num_steps: how many steps there will be, for steps that depend on it; may be traced.
+
+        Raises:
+          ValueError: it needs a weight space and is not bound to one, or needs ``num_steps``.
+        """
+
+    def bind(self, spec: PermutationSpec) -> LearnedOptimizer:
+        """The same optimizer for a weight space.
+
+        Raises:
+          SpecError: it is not for such a weight space.
           ValueError: what is frozen is no parameter, or all of them.
         """
-        if self._symmetry is None:
-            return self
-        bound = copy.copy(self)
-        spec = resolve_spec(task_family, self._symmetry)
-        bound.spec = trainable_spec(spec, self._options.frozen)
-        bound._functional = self._make_functional(bound.spec)
+        bound = self.resolved(spec.paths)
+        bound._spec = trainable_spec(spec, bound._frozen)
+        bound._bound()
         return bound
 
-    def init(self, key: jax.Array) -> PyTree:
-        """Initial theta: ``{"scalars": …, "functional": …}``.
+    def resolved(self, paths: Collection[str]) -> LearnedOptimizer:
+        """The same optimizer, with a function for ``frozen`` replaced by the paths that it names.
+
+        Args:
+          paths: of the parameters.
+        """
+        twin = copy.copy(self)
+        twin._frozen = frozen_paths(self._frozen, paths)
+        return twin
+
+    def _bound(self) -> None:
+        """Called once the spec is there, for what depends on it."""
+
+    def _for_present(self, params: PyTree) -> LearnedOptimizer:
+        """The optimizer for a tree in which some parameters are missing, as optax's masks leave it.
 
         Raises:
-          ValueError: theta depends on the spec and the optimizer is not bound to one.
+          ValueError: theta is for all parameters; says how to train some.
         """
-        theta = {"scalars": self._options.scalars.init()}
-        if self._make_functional:
-            if self._universal:
-                functional = self._make_functional(SOME_SPEC)
-            else:
-                functional = self._bound_functional()
-            theta["functional"] = functional.init(key)
-        return theta
-
-    def opt_fn(self, theta: PyTree, is_training: bool = False) -> FunctionalOptimizer:
-        """The inner optimizer with these meta-parameters.
-
-        Raises:
-          ValueError: the optimizer needs a spec and is not bound to one.
-        """
-        functional = self._bound_functional() if self._make_functional else None
-        return FunctionalOptimizer(functional, self._options, theta, self.spec)
-
-    def _bound_functional(self) -> Functional:
-        if self._functional is None:
+        if self._spec is None:
+            return self
+        paths = tree_paths(params)
+        missing = [path for path in self._spec.paths if path not in paths]
+        if not missing or len(missing) == len(self._spec.paths) or paths - {*self._spec.paths}:
+            return self  # a tree of another kind: flattening says what is wrong
+        if self.theta_spec is not None:
             raise ValueError(
-                f"{self._name} is not bound to a weight space. Bind it: "
-                f"{self._name}(task_family=...), {self._name}(spec=...) or "
-                "lopt.bind(task_family); in a gin config: "
-                f"{self._name}.task_family = %TASK_FAMILY."
+                f"{self.name} is bound to a weight space that has {missing}, which the tree of "
+                "parameters does not (optax.masked and optax.partition leave out what they do not "
+                f"train). Freeze them in the optimizer, {self.name}(frozen={tuple(missing)!r}), or "
+                "infer the spec of the trained parameters alone, with the others closed over."
             )
-        return self._functional
+        twin = copy.copy(self)
+        twin._spec = present_spec(self._spec, paths)
+        twin._bound()
+        return twin
+
+    def _require_spec(self) -> PermutationSpec:
+        if self._spec is None:
+            raise ValueError(
+                f"{self.name} is not bound to a weight space. Bind it: {self.name}(spec=...) or "
+                "lopt.bind(spec), with the spec of unf_lopt.infer_spec(loss_fn, params, ...); in a "
+                "gin config: weight_space.task_family = %TASK_FAMILY."
+            )
+        return self._spec
+
+
+def frozen_data(frozen: Frozen, name: str) -> list[str]:
+    """What is frozen, as data.
+
+    Raises:
+      ValueError: it is a function that has not been asked about the parameters yet.
+    """
+    if callable(frozen):
+        raise ValueError(
+            f"{name}: frozen is a function, and it is not known which parameters it names. Bind "
+            "the optimizer to a weight space before theta is saved, or give paths."
+        )
+    return list(frozen)
+
+
+def check_same_names(given: Mapping[str, Any], expected: Collection[str], what: str) -> None:
+    """Refuses options that are missing or unknown.
+
+    Raises:
+      ValueError: naming them.
+    """
+    if different := sorted(given.keys() ^ set(expected)):
+        raise ValueError(f"{what}: options {different} are missing or unknown.")

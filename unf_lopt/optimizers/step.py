@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,6 @@ import jax.numpy as jnp
 
 from unf_lopt.layers._partitions import check_option
 from unf_lopt.optimizers import features
-from unf_lopt.optimizers.frozen import Frozen
 from unf_lopt.optimizers.nominal import NOMINALS, NominalTerm
 from unf_lopt.optimizers.scalars import StepScalars
 
@@ -43,7 +43,6 @@ class StepOptions:
       weight_decay: λ, decoupled from the gradient (Loshchilov and Hutter, arXiv 1711.05101).
       gradient_clip: largest Euclidean norm of the whole gradient, which is scaled down to it
         before anything else sees it; None for no limit.
-      frozen: parameters that are not trained, see :func:`frozen.is_frozen`.
 
     Raises:
       ValueError: at construction, for an option that is not one of these.
@@ -56,7 +55,6 @@ class StepOptions:
     correction: str = "absolute"
     weight_decay: float = 0.0
     gradient_clip: float | None = None
-    frozen: Frozen = ()
 
     def __post_init__(self) -> None:
         check_option("nominal", self.nominal, tuple(NOMINALS))
@@ -69,8 +67,20 @@ class StepOptions:
             raise ValueError(f"weight_decay={self.weight_decay}: must not be negative.")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip={self.gradient_clip}: must be positive, or None.")
-        if isinstance(self.frozen, str):
-            raise ValueError(f"frozen={self.frozen!r}: pass a tuple of paths, ({self.frozen!r},).")
+
+    def data(self) -> dict[str, Any]:
+        """The options as plain data, for :meth:`from_data`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> StepOptions:
+        """The options that :meth:`data` wrote.
+
+        Raises:
+          TypeError: an option is missing or unknown.
+          ValueError: an option is not one of these.
+        """
+        return cls(**{**data, "scalars": StepScalars(**data["scalars"])})
 
     @property
     def nominal_term(self) -> NominalTerm:
@@ -116,8 +126,12 @@ def step_options(
     correction: str = "absolute",
     weight_decay: float = 0.0,
     gradient_clip: float | None = None,
-    frozen: Frozen = (),
-    **initial: float | None,
+    initial_alpha: float | None = None,
+    initial_beta: float | None = None,
+    initial_gamma: float | None = None,
+    initial_beta1: float | None = None,
+    initial_beta2: float | None = None,
+    initial_epsilon: float | None = None,
 ) -> StepOptions:
     """How the step of an optimizer is computed; what is None is what the mode says.
 
@@ -136,12 +150,12 @@ def step_options(
       correction: ``"absolute"`` or ``"relative"``, see :class:`StepOptions`.
       weight_decay: λ in W ← W − α·(d + λ·W).
       gradient_clip: largest norm of the whole gradient, or None.
-      frozen: paths (or their beginnings) of parameters that are not trained, or a function of
-        the path that says so.
-      **initial: ``initial_alpha`` (step size; 0.1, with ``"adam"`` and ``"none"`` 0.001),
-        ``initial_beta`` (weight of the functional; with ``"none"`` of the magnitude, 0.001),
-        ``initial_gamma`` (decay of the nominal momentum, 0.9), with ``"adam"``
-        ``initial_beta1`` (0.9), ``initial_beta2`` (0.999) and ``initial_epsilon`` (1e-8).
+      initial_alpha: step size; 0.1, with ``"adam"`` and ``"none"`` 0.001.
+      initial_beta: weight of the functional; with ``"none"`` of the magnitude; 0.001.
+      initial_gamma: decay of the nominal momentum, 0.9.
+      initial_beta1: of ``"adam"``, 0.9.
+      initial_beta2: of ``"adam"``, 0.999.
+      initial_epsilon: of ``"adam"``, 1e-8.
 
     Raises:
       ValueError: an option that is not one of these, or an initial value of a scalar that the
@@ -155,6 +169,14 @@ def step_options(
     values = dict(NOMINALS[nominal].initial)
     if mode == "released" and nominal != "none":
         values["beta"] = _RELEASED_BETA
+    initial = {
+        "alpha": initial_alpha,
+        "beta": initial_beta,
+        "gamma": initial_gamma,
+        "beta1": initial_beta1,
+        "beta2": initial_beta2,
+        "epsilon": initial_epsilon,
+    }
     values |= _given_values(initial, nominal)
     return StepOptions(
         StepScalars(chosen["scalars"], values),
@@ -164,20 +186,17 @@ def step_options(
         correction,
         weight_decay,
         gradient_clip,
-        frozen,
     )
 
 
-def _given_values(initial: dict[str, float | None], nominal: str) -> dict[str, float]:
-    """Values by the names of their scalars, from arguments ``initial_NAME``."""
-    known = {name for term in NOMINALS.values() for name in term.initial}
-    values = {}
-    for argument, value in initial.items():
-        name = argument.removeprefix("initial_")
-        if name == argument or name not in known:
-            raise TypeError(f"unexpected argument {argument!r}.")
-        if value is not None:
-            if name not in NOMINALS[nominal].initial:
-                raise ValueError(f"{argument}={value}: nominal={nominal!r} has no {name}.")
-            values[name] = value
-    return values
+def _given_values(initial: Mapping[str, float | None], nominal: str) -> dict[str, float]:
+    """The values that are given.
+
+    Raises:
+      ValueError: one of a scalar that the nominal term does not have.
+    """
+    given = {name: value for name, value in initial.items() if value is not None}
+    for name, value in given.items():
+        if name not in NOMINALS[nominal].initial:
+            raise ValueError(f"initial_{name}={value}: nominal={nominal!r} has no {name}.")
+    return given

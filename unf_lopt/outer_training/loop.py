@@ -1,4 +1,4 @@
-"""The outer loop: the ecosystem's estimators and learner, in a run that can be resumed."""
+"""The outer loop: gradient estimators and a learner, in a run that can be resumed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from typing import Any
 import gin
 import jax
 
-from unf_lopt import ecosystem
-from unf_lopt.optimizers import load_theta, optimizer_name
+from unf_lopt import ecosystem, runs
+from unf_lopt.optimizers import LearnedOptimizer, load_theta, optimizer_name
+from unf_lopt.outer_training.diagnosis import TrainingError, why_not_finite
 from unf_lopt.outer_training.metrics import MetricsLog, Progress
-from unf_lopt.outer_training.run_folder import RunFolder, TrainingState
+from unf_lopt.outer_training.saved_run import SavedRun, TrainingState
+
+# A run whose first outer steps are all skipped will not get better by itself.
+_STEPS_WITHOUT_GRADIENT = 5
 
 
 @gin.configurable(module="unf_lopt")
@@ -29,49 +33,72 @@ def train(
     seed: int = 0,
     init_theta_from: str | None = None,
     save_every_seconds: float = 60.0,
+    estimators: Sequence[Any] | None = None,
+    learner: Any = None,
 ) -> pathlib.Path:
     """Meta-trains a learned optimizer; resumes the run that the folder has.
 
-    Each outer step asks every gradient estimator (from gin: ``build_gradient_estimators``) for
-    a meta-gradient of one truncation and gives their mean to the ecosystem's ``GradientLearner``
-    (from gin). Randomness is a function of ``seed`` and the outer step alone. A run that was
-    killed and resumed ends bit for bit where an uninterrupted one ends, if the task's data can
-    be positioned (this project's can; the ecosystem's TFDS readers cannot). A meta-gradient that
-    is not finite is not applied: the step counts as skipped and the inner runs start anew.
+    Each outer step asks every gradient estimator for a meta-gradient of one truncation and gives
+    their mean to the ecosystem's ``GradientLearner``. Both come from gin
+    (``build_gradient_estimators``, ``GradientLearner``), unless they are given. Randomness is a
+    function of ``seed`` and the outer step alone. A run that was killed and resumed ends bit for
+    bit where an uninterrupted one ends, on the same machine and number of cores, if the task's
+    data can be positioned (this project's can; the ecosystem's TFDS readers cannot). A
+    meta-gradient that is not finite is not applied: the step counts as skipped and the inner runs
+    start anew.
 
     Args:
-      train_log_dir: the run's folder.
+      train_log_dir: the run's folder; one process trains in it at a time.
       lopt: the learned optimizer.
       num_steps: outer steps in all.
       task_families: task families to train on together with one theta, the optimizer bound to
         each; none for the one that gin's ``build_gradient_estimators`` has.
       num_estimators: how many gradient estimators are averaged, of each family.
       seed: of theta, perturbations and inner problems.
-      init_theta_from: a ``params_N`` or a run's folder to take the first theta from.
+      init_theta_from: a theta file or a run's folder to take the first theta from.
       save_every_seconds: time between checkpoints; one is always written at the end, on Ctrl-C
         and on SIGTERM.
+      estimators: gradient estimators of the ecosystem, in place of gin's; see
+        ``unf_lopt.ecosystem.gradient_estimator``.
+      learner: a ``GradientLearner`` for ``lopt``, in place of gin's; see
+        ``unf_lopt.ecosystem.make_learner``.
 
     Returns:
       The path of the last ``params_`` file.
 
     Raises:
-      ValueError: the folder has a run of another configuration; ``num_steps`` is not positive;
-        the families' weight spaces differ and the optimizer has one theta for each.
+      RunError: the folder has a run of another configuration or of another program, another
+        process trains in it, or what is saved in it is damaged.
+      ValueError: ``num_steps`` is not positive; the families' weight spaces differ and the
+        optimizer has one theta for each.
+      TrainingError: the first outer steps had no finite meta-gradient.
       FileNotFoundError: ``init_theta_from`` is not there.
     """
     if num_steps < 1:
         raise ValueError(f"train(num_steps={num_steps}): at least one outer step is needed.")
-    folder = RunFolder(train_log_dir)
-    folder.write_config()
-    device = jax.devices()[0]
-    print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
-    print(_weight_space(lopt, task_families))
-    run = _Run(folder, lopt, task_families, num_estimators, seed, init_theta_from)
+    saved = SavedRun(train_log_dir)
+    with runs.only_trainer(saved.path):
+        saved.settle()
+        saved.write_config(_description(lopt, task_families, num_estimators, seed))
+        device = jax.devices()[0]
+        print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
+        print(_weight_space(lopt, task_families))
+        run = _Run(saved, lopt, seed, init_theta_from, learner)
+        run.start(
+            estimators
+            or ecosystem.make_gradient_estimators(
+                lopt, run.build_key, num_estimators, task_families
+            )
+        )
+        return _train(run, num_steps, save_every_seconds)
+
+
+def _train(run: _Run, num_steps: int, save_every_seconds: float) -> pathlib.Path:
     sources = run.data_sources()
     for source in sources:
         print(f"data: {source}")
-    folder.write_operative_config(sources)
-    log = MetricsLog(folder.path, run.state.outer_step)
+    run.saved.write_operative_config(sources)
+    log = MetricsLog(run.saved.path, run.state.outer_step)
     progress = Progress(run.state.outer_step, num_steps)
     with contextlib.closing(log), contextlib.closing(progress), _stop_signals() as stopped:
         saved_at = time.monotonic()
@@ -104,32 +131,30 @@ class _Run:
     """Learner, estimators and state of one run."""
 
     def __init__(
-        self,
-        folder: RunFolder,
-        lopt: Any,
-        task_families: Sequence[Any],
-        num_estimators: int,
-        seed: int,
-        init_theta_from: str | None,
+        self, saved: SavedRun, lopt: Any, seed: int, init_theta_from: str | None, learner: Any
     ):
-        self._folder = folder
+        self.saved = saved
         self._lopt = lopt
         self._key = jax.random.PRNGKey(seed)
-        init_key, build_key, unroll_key = jax.random.split(self._step_key(0), 3)
-        self._learner = ecosystem.make_learner(
-            _WarmStart(load_theta(init_theta_from, lopt)[0]) if init_theta_from else lopt
+        self._init_key, self.build_key, self._unroll_key = jax.random.split(self._step_key(0), 3)
+        theta = load_theta(init_theta_from, lopt)[0] if init_theta_from else None
+        if learner is not None and theta is not None:
+            raise ValueError("train: a learner that is given has a theta; leave init_theta_from.")
+        self._learner = learner or ecosystem.make_learner(
+            lopt if theta is None else _WarmStart(theta)
         )
-        self._estimators = ecosystem.make_gradient_estimators(
-            lopt, build_key, num_estimators, task_families
-        )
-        learner_state = self._learner.init(init_key)
+
+    def start(self, estimators: Sequence[Any]) -> None:
+        """Begins with fresh inner runs, or where the folder's newest checkpoint is."""
+        self._estimators = list(estimators)
+        learner_state = self._learner.init(self._init_key)
         weights = self._learner.get_state_for_worker(learner_state)
-        unrolls = ecosystem.init_unroll_states(weights, self._estimators, unroll_key)
+        unrolls = ecosystem.init_unroll_states(weights, self._estimators, self._unroll_key)
         self.state = TrainingState(learner_state, unrolls, 0, self._positions())
-        if folder.saved_step() is not None:
-            self.state = folder.restore(self.state, lopt)
+        if self.saved.has_checkpoints():
+            self.state = self.saved.restore(self.state)
             self._move_data()
-            print(f"resumed {folder.path} at outer step {self.state.outer_step}")
+            print(f"resumed {self.saved.path} at outer step {self.state.outer_step}")
 
     def step(self) -> dict[str, float]:
         """One outer step; returns its row of metrics."""
@@ -151,6 +176,11 @@ class _Run:
             norm = metrics["theta_grad_norm"]
         else:
             state.skipped += 1
+            if state.skipped == state.outer_step == _STEPS_WITHOUT_GRADIENT:
+                raise TrainingError(
+                    f"none of the first {state.outer_step} outer steps had a finite "
+                    f"meta-gradient. {why_not_finite(self._families(), gradient)}"
+                )
             state.unroll_states = ecosystem.init_unroll_states(
                 weights, self._estimators, restart_key
             )
@@ -167,7 +197,11 @@ class _Run:
     def save(self) -> pathlib.Path:
         """Writes a checkpoint; returns the path of theta."""
         theta = ecosystem.theta_of(self._learner, self.state.learner_state)
-        return self._folder.save(self.state, theta, self._lopt)
+        training = {
+            "task_families": sorted({family.name for family in self._families()}),
+            "seconds": round(self.state.seconds, 1),
+        }
+        return self.saved.save(self.state, theta, self._lopt, training)
 
     def data_sources(self) -> list[str]:
         """What identifies the data of the tasks, where they say it."""
@@ -177,8 +211,11 @@ class _Run:
     def _step_key(self, step: int) -> jax.Array:
         return jax.random.fold_in(self._key, step)
 
+    def _families(self) -> list[Any]:
+        return [ecosystem.task_family_of(estimator) for estimator in self._estimators]
+
     def _datasets(self) -> list[Any]:
-        return [ecosystem.task_family_of(e).datasets for e in self._estimators]
+        return [family.datasets for family in self._families()]
 
     def _positions(self) -> list[dict[str, int] | None]:
         return [ecosystem.positions(datasets) for datasets in self._datasets()]
@@ -211,6 +248,20 @@ def _stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _description(
+    lopt: Any, task_families: Sequence[Any], num_estimators: int, seed: int
+) -> dict[str, Any]:
+    """What a run is, as data: what a resumed one must have in common with it."""
+    pure = getattr(lopt, "maker", lopt)
+    described = isinstance(pure, LearnedOptimizer)
+    return {
+        "optimizer": pure.description() if described else optimizer_name(lopt),
+        "task_families": [family.name for family in task_families],
+        "num_estimators": num_estimators,
+        "seed": seed,
+    }
 
 
 def _weight_space(lopt: Any, task_families: Sequence[Any]) -> str:

@@ -12,10 +12,9 @@ import time
 import tqdm
 
 from unf_lopt import ecosystem
-from unf_lopt.optimizers import write_whole
+from unf_lopt.runs import METRICS, write_whole
 
 COLUMNS = ("outer_step", "meta_loss", "meta_gradient_norm", "skipped", "seconds")
-METRICS = "metrics.csv"
 _LINE_SECONDS = 10.0
 _SMOOTHING = 0.95
 

@@ -1,0 +1,103 @@
+"""Learned optimizers of plain Python as gin configurables."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gin
+
+from unf_lopt.ecosystem.adapter import (
+    TransformationLearnedOptimizer,
+    TransformationMaker,
+    WeightSpace,
+    learned_optimizer,
+    weight_space,
+)
+
+_MODULE = "unf_lopt"
+_OF_SPACE = ("task_family", "spec", "verify", "randomness")
+
+
+def register_optimizer(
+    function: Callable[..., TransformationMaker], shared: Callable[..., Any] | None = None
+) -> Callable[..., TransformationLearnedOptimizer]:
+    """Makes a function that gives a learned optimizer known to gin, by its own name.
+
+    In a configuration it takes its own arguments and those of `weight_space`. What it is not given
+    is taken from `weight_space` and from the shared options, so that a configuration binds what
+    all optimizers have in common once.
+
+    Args:
+      function: such as `unf_lopt.optimizers.unf`, with a parameter `spec`.
+      shared: a gin configurable, registered with `register_options`, whose bindings are options of
+        the function too; its `**options` are in the function's place.
+
+    Returns:
+      The configurable: called, it gives the ecosystem's `LearnedOptimizer`.
+    """
+    name = function.__name__
+
+    def configured(**options: Any) -> TransformationLearnedOptimizer:
+        # The ecosystem's `opt_from_checkpoint` calls this function itself, within a scope that has
+        # the bindings, and past gin.
+        options = {**_bindings(shared), **gin.get_bindings(name), **options}
+        space = _space({key: options.pop(key) for key in _OF_SPACE if key in options})
+        found = {"verify": space.verify, "randomness": space.randomness}
+        return learned_optimizer(function(**options), space.source, **found)
+
+    signature = _signature(function, shared)
+    configured.__name__ = configured.__qualname__ = name
+    configured.__doc__ = function.__doc__
+    configured.__signature__ = signature
+    return gin.configurable(name, module=_MODULE)(configured)
+
+
+def register_options(function: Callable[..., Any], *, without: tuple[str, ...] = ()) -> Any:
+    """Makes the options of a function bindable in one place, under the function's name.
+
+    Args:
+      function: what takes the options; it is not called.
+      without: parameters that are not shared.
+
+    Returns:
+      The configurable, for `register_optimizer`; `parameters` lists what it takes.
+    """
+
+    def options(**given: Any) -> dict[str, Any]:
+        return given
+
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD and parameter.name not in without
+    ]
+    options.__name__ = options.__qualname__ = function.__name__
+    options.__doc__ = function.__doc__
+    options.__signature__ = inspect.Signature(kept)
+    return gin.configurable(function.__name__, module=_MODULE)(options)
+
+
+def _bindings(shared: Callable[..., Any] | None) -> dict[str, Any]:
+    return {} if shared is None else shared()
+
+
+def _space(given: dict[str, Any]) -> WeightSpace:
+    """What is given for this optimizer, else what is bound for all; a spec wins over a task."""
+    if given.get("task_family") is not None:
+        given.setdefault("spec", None)
+    return weight_space(**{key: value for key, value in given.items()})
+
+
+def _signature(function: Callable[..., Any], shared: Callable[..., Any] | None) -> Any:
+    """The function's parameters, those that its ``**step`` stands for, and the weight space's."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = {
+        parameter.name: parameter.replace(kind=keyword)
+        for source in (shared, weight_space, function)
+        if source is not None
+        for parameter in inspect.signature(source).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    return inspect.Signature(list(parameters.values()))

@@ -1,0 +1,258 @@
+"""Theta in a file that says, as data, all that a reader has to know; reading it executes nothing.
+
+``theta_N.safetensors`` is what is handed on. ``params_N`` is the same theta for the ecosystem's own
+tools; what they have no place for stands in its ``gen_id``, a text by which the ecosystem's own
+loop tells runs apart. With the Flax of today that loop writes ``params_N`` as a folder (Orbax);
+all three are read here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from unf_lopt import runs
+from unf_lopt._version import __version__
+from unf_lopt.optimizers.family import from_description
+from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
+from unf_lopt.symmetry import PermutationSpec
+
+PyTree = Any
+
+_FORMAT = "unf_lopt.theta/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedTheta:
+    """A theta and what its file says about it.
+
+    Attributes:
+      path: the file.
+      tensors: the numbers by path, such as ``scalars/tenth_log_alpha``.
+      outer_steps: how many outer steps made them.
+      optimizer: the description of the learned optimizer that they belong to, see
+        :func:`unf_lopt.optimizers.from_description`; None where the file does not say.
+      spec: the weight space that they are for; None where they are for any, or it does not say.
+      training: what else is known of the training, such as the tasks' names.
+      version: of the package that wrote the file; None where it was another package.
+    """
+
+    path: pathlib.Path
+    tensors: Mapping[str, np.ndarray]
+    outer_steps: int
+    optimizer: Mapping[str, Any] | None = None
+    spec: PermutationSpec | None = None
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    version: str | None = None
+
+    def make_optimizer(self) -> LearnedOptimizer:
+        """The learned optimizer, bound where the file says the weight space.
+
+        Raises:
+          ValueError: the file does not say which it is, or it is not of this version.
+        """
+        if self.optimizer is None:
+            raise ValueError(
+                f"{self.path} does not say which optimizer it belongs to: pass it, such as "
+                "optimizer=unf()."
+            )
+        try:
+            lopt = from_description(self.optimizer)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+        return lopt if self.spec is None else lopt.bind(self.spec)
+
+    def for_optimizer(self, lopt: Any) -> PyTree:
+        """Theta as a tree like that of an optimizer.
+
+        Args:
+          lopt: the learned optimizer, of this package or another.
+
+        Raises:
+          ValueError: theta was written for another optimizer or another weight space.
+        """
+        self._check_spec(lopt)
+        expected = jax.eval_shape(lopt.init, jax.random.PRNGKey(0))
+        if different := shape_differences(self.tensors, expected):
+            raise ValueError(
+                f"{self.path} was not written by this {optimizer_name(lopt)} on this weight "
+                f"space: {different}"
+            )
+        leaves = [jnp.asarray(self.tensors[name]) for name, _ in _named(expected)]
+        return jax.tree.unflatten(jax.tree.structure(expected), leaves)
+
+    def _check_spec(self, lopt: Any) -> None:
+        bound = getattr(lopt, "theta_spec", None)
+        if self.spec is None or bound is None:
+            return
+        difference = self.spec.canonical().difference(bound.canonical())
+        if difference:
+            raise ValueError(
+                f"{self.path} was written for another weight space than that of this "
+                f"{optimizer_name(lopt)}. Spaces numbered in order, saved against bound:\n"
+                f"{difference}"
+            )
+
+
+def theta_data(
+    theta: PyTree, lopt: LearnedOptimizer, outer_steps: int, training: Mapping[str, Any]
+) -> bytes:
+    """What ``theta_N.safetensors`` holds.
+
+    Args:
+      theta: the meta-parameters.
+      lopt: the learned optimizer that they belong to.
+      outer_steps: how many outer steps made them.
+      training: what else is worth knowing, plain data.
+
+    Raises:
+      ValueError: the optimizer's options cannot be written down, see
+        :meth:`LearnedOptimizer.description`.
+    """
+    tensors = {name: np.asarray(leaf) for name, leaf in _named(theta)}
+    metadata = {
+        "format": _FORMAT,
+        "about": _about(lopt, training),
+        "outer_steps": str(outer_steps),
+    }
+    metadata["sha256"] = _digest(tensors, metadata)
+    return safetensors.numpy.save(tensors, metadata)
+
+
+def theta_identity(lopt: Any, training: Mapping[str, Any]) -> str:
+    """What stands in the ``gen_id`` of a ``params_N``; empty for optimizers of other packages."""
+    return _about(lopt, training) if isinstance(lopt, LearnedOptimizer) else ""
+
+
+def read_theta(source: str | os.PathLike[str]) -> SavedTheta:
+    """Reads a theta file, or the newest in a run's folder; nothing in it is executed.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      RunError: the file is damaged or no theta.
+    """
+    path = runs.theta_file(source)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _read_params(path)
+
+
+def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:
+    """Theta of a file or of the newest one in a run's folder, for an optimizer that is at hand.
+
+    Args:
+      source: the file or the folder.
+      lopt: the learned optimizer that it belongs to.
+
+    Returns:
+      Theta and the number of outer steps that made it.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is damaged, or was written for another optimizer or another weight space.
+    """
+    saved = read_theta(source)
+    return saved.for_optimizer(lopt), saved.outer_steps
+
+
+def shape_differences(theta: PyTree, expected: PyTree) -> str:
+    """Where the shapes of a theta are not the expected ones; empty where all are."""
+    found, wanted = ({name: np.shape(x) for name, x in _named(tree)} for tree in (theta, expected))
+    return "; ".join(
+        f"theta's {name} is {found.get(name)}, expected {wanted.get(name)}"
+        for name in sorted(wanted.keys() | found.keys())
+        if found.get(name) != wanted.get(name)
+    )
+
+
+def optimizer_name(lopt: Any) -> str:
+    """What messages and reports call a learned optimizer, ours or the ecosystem's."""
+    try:
+        return getattr(lopt, "name", None) or type(lopt).__name__
+    except NotImplementedError:  # the ecosystem's, where a class does not say
+        return type(lopt).__name__
+
+
+def _about(lopt: LearnedOptimizer, training: Mapping[str, Any]) -> str:
+    spec = lopt.theta_spec
+    return json.dumps(
+        {
+            "version": __version__,
+            "optimizer": lopt.description(),
+            "spec": None if spec is None else json.loads(spec.to_json()),
+            "training": dict(training),
+        },
+        sort_keys=True,
+    )
+
+
+def _read_safetensors(path: pathlib.Path) -> SavedTheta:
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise runs.RunError(f"{path} is damaged or no safetensors file: {error}") from error
+    if metadata.get("format") != _FORMAT:
+        raise runs.RunError(
+            f"{path} is no theta of this version: its format is {metadata.get('format')!r}, "
+            f"expected {_FORMAT!r}."
+        )
+    digits = metadata.pop("sha256", "")
+    if _digest(tensors, metadata) != digits:
+        raise runs.RunError(f"{path} is damaged: its checksum is another.")
+    return SavedTheta(path, tensors, int(metadata["outer_steps"]), **_said(path, metadata["about"]))
+
+
+def _read_params(path: pathlib.Path) -> SavedTheta:
+    # Flax is imported only for the ecosystem's own format.
+    from flax import errors
+    from flax.training import checkpoints
+
+    try:
+        saved = checkpoints.restore_checkpoint(str(path.resolve()), target=None)
+        tensors = {name: np.asarray(leaf) for name, leaf in _named(saved["params"])}
+        step, identity = int(np.asarray(saved["step"])), saved.get("gen_id")
+    except (ValueError, KeyError, TypeError, AttributeError, errors.FlaxError) as error:
+        raise runs.RunError(f"{path} is not a params_N of the ecosystem: {error}") from error
+    if not isinstance(identity, str) or not identity.startswith("{"):
+        return SavedTheta(path, tensors, step)
+    return SavedTheta(path, tensors, step, **_said(path, identity))
+
+
+def _said(path: pathlib.Path, text: str) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+        spec = about["spec"]
+        return {
+            "optimizer": about["optimizer"],
+            "spec": None if spec is None else PermutationSpec.from_json(json.dumps(spec)),
+            "training": about["training"],
+            "version": about["version"],
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise runs.RunError(f"{path} does not say whose theta it is: {error}") from error
+
+
+def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _named(tree: PyTree) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf
