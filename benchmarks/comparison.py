@@ -29,8 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unf_lopt.evaluation.protocol import SPLITS
-from unf_lopt.optimizers import params_file, write_whole
-from unf_lopt.outer_training.metrics import METRICS
+from unf_lopt.runs import METRICS, theta_file, write_whole
 
 OPTIMIZERS = ("unf", "deep_sets", "learned_sgdm")
 OUTER_LEARNING_RATES = (1e-3, 3e-3, 1e-2)
@@ -206,7 +205,7 @@ def _name(optimizer: str, seed: int) -> str:
 
 def _is_done(folder: pathlib.Path, steps: int) -> bool:
     try:
-        return params_file(folder).name == f"params_{steps}"
+        return theta_file(folder).name == f"params_{steps}"
     except FileNotFoundError:
         return False
 
@@ -226,7 +225,7 @@ def _is_evaluated(results: pathlib.Path, runs: dict[str, pathlib.Path]) -> bool:
         return False
     optimizers = json.loads(results.read_text())["optimizers"]
     return all(
-        optimizers.get(name, {}).get("checkpoint") == str(params_file(run))
+        optimizers.get(name, {}).get("checkpoint") == str(theta_file(run))
         for name, run in runs.items()
     )
 

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from unf_lopt import ecosystem
-from unf_lopt.optimizers import deep_sets, learned_sgdm, nfn, unf, unf_universal
 from unf_lopt.outer_training import norm_clipped_adam
+from unf_lopt.register import deep_sets, learned_sgdm, nfn, unf, unf_universal
 from unf_lopt.tasks.image_cnn import digits_cnn_family
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
 from unf_lopt.tasks.rnn_lm import docs_rnn_family

@@ -136,7 +136,7 @@ def test_a_checkpoint_of_another_optimizer_is_named(runs):
     with pytest.raises(ValueError, match="params_9 was not written by this unf"):
         run(f"--train_log_dir={unf}", f"--checkpoint={sgdm / 'params_9'}")
     with pytest.raises(ValueError, match="params_7 was not written by this learned_sgdm"):
-        run(f"--train_log_dir={unf}", "--gin_bindings=LOPT=@learned_sgdm()")
+        run(f"--train_log_dir={unf}", "--gin_bindings=evaluate.lopt=@learned_sgdm()")
 
 
 def test_two_runs_of_one_optimizer_need_a_name(runs):
@@ -147,7 +147,10 @@ def test_two_runs_of_one_optimizer_need_a_name(runs):
 
 def test_a_run_with_an_unknown_plugin_says_how_to_import_it(runs, tmp_path):
     config = (runs[0] / "config.gin").read_text()
-    (tmp_path / "config.gin").write_text(config + "\nmy_plugin.size = 3\n")
+    plugin = config.replace("%TASK_FAMILY", "@my_plugin_task()")
+    assert plugin != config
+    (tmp_path / "config.gin").write_text(plugin + "\nTASK_FAMILY = @my_plugin_task()\n")
+    (tmp_path / "params_7").write_bytes((runs[0] / "params_7").read_bytes())
     with pytest.raises(ValueError, match=r"(?s)my_plugin.*--gin_import=MODULE"):
         run(f"--train_log_dir={tmp_path}")
 

@@ -1,6 +1,7 @@
 """What every optimizer must do, with every nominal term, on symmetries found from a loss."""
 
 import functools
+import json
 
 import flax
 import gin
@@ -11,18 +12,16 @@ import pytest
 
 from tests.optimizers.problems import CHAIN, NOISE, RECURRENT
 from tests.optimizers.reference import ReferenceOptimizer
-from unf_lopt import assert_equivariant
+from unf_lopt import assert_equivariant, ecosystem, register
 from unf_lopt.optimizers import (
-    deep_sets,
-    learned_sgdm,
+    OPTIMIZERS,
+    from_description,
     load_theta,
-    nfn,
-    parameter_checkpoint,
-    saved_spec,
-    unf,
-    unf_universal,
-    write_whole,
+    read_theta,
+    theta_data,
+    theta_identity,
 )
+from unf_lopt.runs import write_whole
 
 # Of each optimizer a problem of its kind: NFN knows chains only.
 PROBLEMS = {
@@ -32,7 +31,7 @@ PROBLEMS = {
     "learned_sgdm": RECURRENT,
     "unf_universal": RECURRENT,
 }
-MAKERS = {own.__name__: own for own in (unf, deep_sets, nfn, learned_sgdm, unf_universal)}
+MAKERS = OPTIMIZERS
 CASES = [
     (name, nominal)
     for name in MAKERS
@@ -65,12 +64,16 @@ class Case:
         @jax.jit
         def update(theta, state, grad):
             self.traces += 1
-            return self.lopt.opt_fn(theta).update(state, grad, loss=jnp.zeros(()))
+            return self.inner(theta).update(state, grad, loss=jnp.zeros(()))
 
         self.update = functools.partial(update, self.theta)
 
     def bound(self, lopt):
         return lopt.bind(self.spec)
+
+    def inner(self, theta):
+        """The ecosystem's optimizer."""
+        return ecosystem.learned_optimizer(self.lopt).opt_fn(theta)
 
     def random_theta(self, seed):
         """Theta with nothing left at an initial zero, and a correction that is seen."""
@@ -87,7 +90,7 @@ class Case:
         return theta
 
     def init(self, params):
-        return self.lopt.opt_fn(self.theta).init(params)
+        return self.inner(self.theta).init(params)
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +147,7 @@ def test_the_second_step_compiles_nothing_and_keeps_types(case):
     assert case.traces == 1
     before, after_types = (jax.tree.map(jax.typeof, tree) for tree in (state, after))
     assert before == after_types  # shapes, dtypes and weak types
-    assert int(after.iteration) == 2
+    assert int(after.optax_state.iteration) == 2
 
 
 def test_a_scalar_parameter_moves(case):
@@ -166,24 +169,54 @@ def test_the_state_survives_serialization(case):
 
 
 def test_theta_survives_a_checkpoint(case, tmp_path):
-    checkpoint = parameter_checkpoint(case.theta, 7, case.lopt)
+    training = {"task_families": ["a"], "seconds": 1.5}
+    checkpoint = ecosystem.ParameterCheckpoint(
+        params=case.theta, gen_id=theta_identity(case.lopt, training), step=7
+    )
     write_whole(tmp_path / "params_7", flax.serialization.to_bytes(checkpoint))
-    theta, step = load_theta(tmp_path, case.lopt)
-    assert step == 7
-    assert_same(case.theta, theta)
-    assert saved_spec(tmp_path) == (case.spec if case.name in ("unf", "nfn") else None)
+    write_whole(tmp_path / "theta_7.safetensors", theta_data(case.theta, case.lopt, 7, training))
+    for path in (tmp_path, tmp_path / "params_7", tmp_path / "theta_7.safetensors"):
+        theta, step = load_theta(path, case.lopt)
+        assert step == 7
+        assert_same(case.theta, theta)
+        saved = read_theta(path)
+        assert saved.spec == (case.spec if case.name in ("unf", "nfn") else None)
+        assert saved.training == training
+        made = saved.make_optimizer()
+        assert made.description() == case.lopt.description()
+        assert made.spec == saved.spec
+
+
+def test_a_description_is_plain_data_and_makes_the_same_optimizer(case):
+    lopt = case.make(weight_decay=0.01, gradient_clip=2.0, frozen=lambda path: path == "last/b")
+    with pytest.raises(ValueError, match="frozen is a function"):
+        lopt.description()
+    bound = case.bound(lopt)
+    description = json.loads(json.dumps(bound.description()))
+    assert description["frozen"] == ["last/b"]
+    again = from_description(description).bind(case.spec)
+    assert again.description() == description
+    theta = bound.init(jax.random.PRNGKey(0))
+    assert_same(theta, again.init(jax.random.PRNGKey(0)))
+    steps = []
+    for own in (bound, again):
+        transformation = own.transformation(theta)
+        params = case.problem.random(0)
+        state = transformation.init(params)
+        steps.append(transformation.update(case.problem.random(1), state, params))
+    assert_same(*steps)
 
 
 def test_gin_builds_the_same_optimizer_again(case):
     bindings = [f"{case.name}.{name} = {value!r}" for name, value in case.make.keywords.items()]
     more = ("weight_decay = 0.01", "gradient_clip = 2.0", "frozen = ('last/b',)")
     gin.parse_config(bindings + [f"{case.name}.{binding}" for binding in more])
-    built = case.bound(gin.get_configurable(f"unf_lopt.{case.name}")())
+    built = register.OPTIMIZERS[case.name]().bind(case.spec).maker
     text = gin.config_str()
     gin.clear_config()
     gin.parse_config(text)
-    again = case.bound(gin.get_configurable(f"unf_lopt.{case.name}")())
-    assert built.options == again.options
-    assert built.options.frozen == ("last/b",) and built.options.nominal == case.nominal
+    again = register.OPTIMIZERS[case.name]().bind(case.spec).maker
+    assert built.description() == again.description()
+    assert built.frozen == ("last/b",) and built.options.nominal == case.nominal
     key = jax.random.PRNGKey(0)
     assert_same(built.init(key), again.init(key))

@@ -3,7 +3,6 @@
 import functools
 
 import flax
-import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from flax import nnx
 
 from tests.optimizers.problems import CHAIN, NOISE, RECURRENT
-from unf_lopt import SymmetryError, optimizers, to_optax
+from unf_lopt import SymmetryError, ecosystem, optimizers, to_optax
 from unf_lopt.symmetry import PermutationSpec
 
 THETA_KEY = jax.random.key(3)
@@ -45,15 +44,15 @@ def one_step(transformation, problem, params, state):
     return optax.apply_updates(params, updates), state
 
 
-@pytest.mark.parametrize("name", sorted(optimizers.family.OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
 @pytest.mark.parametrize("nominal", ["momentum", "adam"])
 def test_the_trajectory_is_the_ecosystems(name, nominal):
-    lopt = optimizers.family.OPTIMIZERS[name](nominal=nominal, weight_decay=0.1)
+    lopt = optimizers.OPTIMIZERS[name](nominal=nominal, weight_decay=0.1)
     bound = lopt.bind(CHAIN.spec)
     theta = theta_of(bound)
     transformation = to_optax(theta, CHAIN.loss, CHAIN.random(0), optimizer=lopt)
     params, _ = trained(transformation, CHAIN)
-    inner = bound.opt_fn(theta)
+    inner = ecosystem.learned_optimizer(bound).opt_fn(theta)
     state = inner.init(CHAIN.random(0))
     for _ in range(4):
         state = inner.update(state, jax.grad(CHAIN.loss)(state.params))
@@ -106,39 +105,32 @@ def test_the_state_of_a_flax_model_goes_through_orbax(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, continued, again)
 
 
-def write_run(folder, name):
+def write_theta(folder, name, **options):
     """What outer training leaves behind, without the training."""
-    gin.parse_config_files_and_bindings(["digits_mlp_small.gin"], [f"LOPT = @{name}()"])
-    lopt = optimizers.family.OPTIMIZERS[name]().bind(CHAIN.spec)
+    lopt = optimizers.OPTIMIZERS[name](**options).bind(CHAIN.spec)
     theta = theta_of(lopt)
     folder.mkdir()
-    (folder / optimizers.CONFIG).write_text(gin.config_str())
-    checkpoint = optimizers.parameter_checkpoint(theta, 7, lopt)
+    checkpoint = ecosystem.ParameterCheckpoint(
+        params=theta, gen_id=optimizers.theta_identity(lopt, {}), step=7
+    )
     (folder / "params_7").write_bytes(flax.serialization.to_bytes(checkpoint))
-    gin.clear_config()
-    return theta
+    (folder / "theta_7.safetensors").write_bytes(optimizers.theta_data(theta, lopt, 7, {}))
+    return lopt, theta
 
 
-@pytest.mark.parametrize("name", ["unf", "deep_sets"])
-def test_a_run_says_which_optimizer_it_trained(name, tmp_path):
-    import unf_lopt.register  # noqa: F401
-
-    theta = write_run(tmp_path / "run", name)
-    gin.parse_config("unf.hidden_channels = 8")  # the user's own, which is put aside
-    lopt = optimizers.optimizer_of_run(tmp_path / "run")
-    assert lopt.name == name
-    assert gin.query_parameter("unf.hidden_channels") == 8
-    gin.clear_config()
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_a_theta_says_which_optimizer_it_belongs_to(name, tmp_path):
+    options = {"nominal": "adam", "frozen": lambda path: path == "first/b"}
+    lopt, theta = write_theta(tmp_path / "run", name, **options)
     expected, _ = trained(to_optax(theta, CHAIN.loss, CHAIN.random(0), optimizer=lopt), CHAIN)
-    for path in (tmp_path / "run", tmp_path / "run" / "params_7"):
-        params, _ = trained(to_optax(path, CHAIN.loss, CHAIN.random(0)), CHAIN)
+    assert np.array_equal(expected["first"]["b"], CHAIN.random(0)["first"]["b"])
+    for file in ("", "params_7", "theta_7.safetensors"):
+        params, _ = trained(to_optax(tmp_path / "run" / file, CHAIN.loss, CHAIN.random(0)), CHAIN)
         jax.tree.map(np.testing.assert_array_equal, params, expected)
 
 
 def test_another_weight_space_is_refused(tmp_path):
-    import unf_lopt.register  # noqa: F401
-
-    theta = write_run(tmp_path / "run", "unf")
+    _, theta = write_theta(tmp_path / "run", "unf")
     with pytest.raises(ValueError, match="written for another weight space"):
         to_optax(tmp_path / "run", RECURRENT.loss, RECURRENT.random(0))
     with pytest.raises(ValueError, match="theta is not of unf on this weight space"):
@@ -147,20 +139,24 @@ def test_another_weight_space_is_refused(tmp_path):
 
 def test_what_is_missing_is_named(tmp_path):
     (tmp_path / "params_3").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match="pass it, such as optimizer=unf"):
+    with pytest.raises(ValueError, match="params_3 is not a params_N"):
+        to_optax(tmp_path, CHAIN.loss, CHAIN.random(0))
+    lopt = optimizers.learned_sgdm()
+    checkpoint = ecosystem.ParameterCheckpoint(lopt.init(THETA_KEY), gen_id="", step=3)
+    (tmp_path / "params_3").write_bytes(flax.serialization.to_bytes(checkpoint))
+    with pytest.raises(ValueError, match="pass it, such as optimizer=unf"):
         to_optax(tmp_path, CHAIN.loss, CHAIN.random(0))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         to_optax(tmp_path / "nowhere", CHAIN.loss, CHAIN.random(0))
-    lopt = optimizers.learned_sgdm()
     transformation = to_optax(lopt.init(THETA_KEY), CHAIN.loss, CHAIN.random(0), optimizer=lopt)
     params = CHAIN.random(0)
     with pytest.raises(ValueError, match=r"update\(gradient, state, params\)"):
         transformation.update(params, transformation.init(params))
 
 
-def test_the_spec_is_verified_where_the_optimizer_asks_for_it():
+def test_the_spec_is_verified_on_request():
     axes = {"first": {"w": ("x", "h"), "b": ("h",)}, "last": {"w": ("h", "y"), "b": ("y",)}}
     wrong = PermutationSpec.from_names(axes, CHAIN.random(0), fixed={"y"})
-    lopt = optimizers.unf(verify=True)
+    lopt = optimizers.unf()
     with pytest.raises(SymmetryError, match="x"):
-        to_optax(lopt.bind, CHAIN.loss, CHAIN.random(0), optimizer=lopt, spec=wrong)
+        to_optax({}, CHAIN.loss, CHAIN.random(0), optimizer=lopt, spec=wrong, verify=True)

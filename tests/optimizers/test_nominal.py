@@ -12,7 +12,7 @@ from unf_lopt.optimizers import deep_sets, learned_sgdm
 
 
 def inner_optimizer(lopt):
-    return lopt.opt_fn(lopt.init(jax.random.PRNGKey(0)))
+    return ecosystem.learned_optimizer(lopt).opt_fn(lopt.init(jax.random.PRNGKey(0)))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_without_a_nominal_term_it_is_the_ecosystems_mlp_optimizer():
     layers[0]["w"] = jnp.concatenate([layers[0]["w"][1::-1], layers[0]["w"][2:]])
     our_theta = ours.init(jax.random.PRNGKey(1))
     our_theta["functional"] = dict(zip(our_theta["functional"], layers, strict=True))
-    opts = theirs.opt_fn(their_theta), ours.opt_fn(our_theta)
+    opts = theirs.opt_fn(their_theta), ecosystem.learned_optimizer(ours).opt_fn(our_theta)
     # Ours clips the inputs to [-1, 1], theirs does not.
     small = jax.tree.map(lambda x: 0.1 * x, RECURRENT.random(0))
     states = [opt.init(small) for opt in opts]
@@ -96,7 +96,7 @@ def test_the_step_can_be_differentiated_where_gradients_are_zero(nominal):
     zero = jax.tree.map(jnp.zeros_like, params)
 
     def moved(theta):
-        opt = lopt.opt_fn(theta)
+        opt = ecosystem.learned_optimizer(lopt).opt_fn(theta)
         state = opt.update(opt.update(opt.init(params), zero), zero)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(state.params))
 

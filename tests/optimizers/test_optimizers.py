@@ -15,8 +15,8 @@ from tests import paper_specs
 from tests.configs import configure
 from tests.strategies import from_axes, haiku_mlp_spec
 from unf_lopt import SpecError, ecosystem
-from unf_lopt.optimizers import deep_sets, learned_sgdm, nfn, unf, unf_universal
 from unf_lopt.optimizers.features import MOMENTUM_DECAYS, TIMESCALES
+from unf_lopt.register import deep_sets, learned_sgdm, nfn, unf, unf_universal
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
 
 # Parameters of any rank: a kernel of four axes, a recurrent matrix, a bias, a scalar.
@@ -185,7 +185,7 @@ def test_parametrizations_begin_at_the_same_step(make):
 def test_binding():
     family = digits_mlp_family()
     unbound = unf()
-    with pytest.raises(ValueError, match=r"unf is not bound.*lopt\.bind\(task_family\)"):
+    with pytest.raises(ValueError, match=r"unf is not bound.*lopt\.bind\(spec\)"):
         unbound.init(jax.random.PRNGKey(0))
     with pytest.raises(ValueError, match="unf is not bound"):
         unbound.opt_fn({})

@@ -12,8 +12,9 @@ from tests.configs import configure
 from unf_lopt import ecosystem, evaluation
 from unf_lopt.evaluation.curves import learned_curves
 from unf_lopt.evaluation.protocol import Protocol
-from unf_lopt.optimizers import check_spec, load_theta, saved_spec, unf, unf_universal
+from unf_lopt.optimizers import load_theta
 from unf_lopt.outer_training import train
+from unf_lopt.register import unf, unf_universal
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
 from unf_lopt.tasks.rnn_lm import docs_rnn_family
 from unf_lopt.tasks.transformer_lm import docs_transformer_family
@@ -76,10 +77,9 @@ def test_every_family_has_an_estimator_of_its_own_with_the_optimizer_bound_to_it
 
 
 def test_theta_belongs_to_no_weight_space_and_loads_on_any(trained):
-    assert saved_spec(trained) is None
+    assert read_theta(trained).spec is None
     for source in (None, digits_mlp_family((4,)), digits_mlp((7, 6))):
         lopt = universal(task_family=source)
-        check_spec(trained, lopt)
         _, step = load_theta(trained, lopt)
         assert step == 2
     with pytest.raises(ValueError, match="not written by this unf on this weight space"):
@@ -88,11 +88,10 @@ def test_theta_belongs_to_no_weight_space_and_loads_on_any(trained):
 
 def test_evaluates_on_an_architecture_never_seen(trained):
     """With what the run's own configuration gives to python -m unf_lopt.evaluate."""
-    evaluation.parse_run_config(trained)
-    configured = gin.get_bindings("evaluate")
-    family = configured["task_family"]
+    evaluation.bind_run(trained)
+    family = gin.get_bindings("evaluate")["task_family"]
     assert family.name == "ImageMLP_Digits8_Relu6x2x3"
-    found = evaluation.Trained.load(configured["lopt"], trained)
+    found = evaluation.Trained.load(trained).on(family)
     curves = learned_curves(family, found.lopt, found.theta, PROTOCOL)
     assert curves.loss["train"].shape == (2, 3) and np.all(np.isfinite(curves.loss["train"]))
 
@@ -106,9 +105,7 @@ def test_evaluates_on_an_architecture_never_seen(trained):
     ids=lambda family: family.name,
 )
 def test_goes_from_mlps_and_cnns_to_a_recurrent_network_and_a_transformer(trained, family):
-    evaluation.parse_run_config(trained)  # binds it to another task
-    configured = gin.get_bindings("evaluate")["lopt"]
-    found = evaluation.Trained.load(configured, trained).on(family)
+    found = evaluation.Trained.load(trained).on(family)
     curves = learned_curves(family, found.lopt, found.theta, PROTOCOL)
     losses = curves.loss["train"]
     assert np.all(np.isfinite(losses)) and np.all(losses[:, -1] != losses[:, 0])
@@ -123,7 +120,7 @@ def test_a_theta_for_one_weight_space_is_refused_for_several(tmp_path):
 def test_unbound_it_says_how_to_bind():
     lopt = universal()
     theta = lopt.init(jax.random.PRNGKey(0))
-    with pytest.raises(ValueError, match=r"unf_universal is not bound.*lopt\.bind\(task_family\)"):
+    with pytest.raises(ValueError, match=r"unf_universal is not bound.*lopt\.bind\(spec\)"):
         lopt.opt_fn(theta)
 
 

@@ -7,13 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-import unf_lopt.register  # noqa: F401 (brings the names)
 from tests import paper_specs
 from tests.symmetry.zoo import tables
 from tests.symmetry.zoo.case import read_table
 from tests.symmetry.zoo.compare import difference
 from unf_lopt import PermutationSpec, SymmetryError, count_maps, ecosystem
-from unf_lopt.optimizers import deep_sets, learned_sgdm, unf
+from unf_lopt.register import deep_sets, learned_sgdm, unf
 from unf_lopt.tasks import data, image_cnn, rnn_lm, transformer_lm
 
 KEY = jax.random.PRNGKey(0)

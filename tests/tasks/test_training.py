@@ -38,7 +38,7 @@ def test_a_run_says_which_text_it_read(runs, capsys, tmp_path):
 
 def test_it_is_evaluated_and_the_report_says_on_what(runs, tmp_path):
     gin.clear_config()
-    evaluation.parse_run_config(str(runs[0]))
+    evaluation.bind_run(str(runs[0]))
     gin.parse_config("""
         evaluate.eval_every = 2
         evaluate.learning_rates = (0.01,)

@@ -39,7 +39,9 @@ def register_optimizer(
     """
     name = function.__name__
 
-    def configured(**options: Any) -> TransformationLearnedOptimizer:
+    def configured(task_family: Any = None, **options: Any) -> TransformationLearnedOptimizer:
+        if task_family is not None:
+            options["task_family"] = task_family
         # The ecosystem's `opt_from_checkpoint` calls this function itself, within a scope that has
         # the bindings, and past gin.
         options = {**_bindings(shared), **gin.get_bindings(name), **options}
@@ -87,17 +89,20 @@ def _space(given: dict[str, Any]) -> WeightSpace:
     """What is given for this optimizer, else what is bound for all; a spec wins over a task."""
     if given.get("task_family") is not None:
         given.setdefault("spec", None)
-    return weight_space(**{key: value for key, value in given.items()})
+    return weight_space(**given)
 
 
 def _signature(function: Callable[..., Any], shared: Callable[..., Any] | None) -> Any:
     """The function's parameters, those that its ``**step`` stands for, and the weight space's."""
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = {
-        parameter.name: parameter.replace(kind=keyword)
+        parameter.name: parameter.replace(
+            kind=either if parameter.name == "task_family" else keyword
+        )
         for source in (shared, weight_space, function)
         if source is not None
         for parameter in inspect.signature(source).parameters.values()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
-    return inspect.Signature(list(parameters.values()))
+    return inspect.Signature(sorted(parameters.values(), key=lambda own: own.kind))

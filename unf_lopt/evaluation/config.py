@@ -15,11 +15,13 @@ from typing import Any
 import gin
 
 from unf_lopt import ecosystem, runs
-from unf_lopt.optimizers import read_theta
+from unf_lopt.optimizers import OPTIMIZERS, read_theta
 
 # What evaluation takes from the macros of a training config, where the config does not say more.
 _FROM_MACROS = {"task_family": "TASK_FAMILY", "horizon": "HORIZON"}
 _LOPT = {"lopt": "LOPT"}
+# What an optimizer of ours takes its options from.
+_OF_OPTIMIZERS = ("step_options", "weight_space")
 # Functions in these modules make tasks and data, and do nothing else.
 _TASK_MODULES = ("unf_lopt.tasks", "learned_optimization.tasks")
 
@@ -76,10 +78,11 @@ def _closure(
             found = {part.name: configuration.value(part)}
         else:
             _require_maker(configuration, part, plugins)
+            names = [part.name, *(_OF_OPTIMIZERS if _is_own_optimizer(part.name) else ())]
             found = {
                 f"{selector}.{name}": bound
                 for selector, bindings in configuration.parameters.items()
-                if _names(part.name, selector)
+                if any(_names(own, selector) for own in names)
                 for name, bound in bindings.items()
             }
         for name, bound in found.items():
@@ -102,7 +105,9 @@ def _require_maker(
         ) from error
     module = getattr(made, "__module__", "") or ""
     makers = ecosystem.Task, ecosystem.TaskFamily, ecosystem.LearnedOptimizer, ecosystem.Optimizer
-    if inspect.isclass(made) and issubclass(made, makers):
+    if (inspect.isclass(made) and issubclass(made, makers)) or _is_own_optimizer(name):
+        return
+    if made is gin.get_configurable("spec_from_names"):
         return
     if any(module == own or module.startswith(f"{own}.") for own in (*_TASK_MODULES, *plugins)):
         return
@@ -121,13 +126,17 @@ def _configurable(name: str) -> Any:
         return gin.get_configurable(name)
 
 
+def _is_own_optimizer(name: str) -> bool:
+    return _last(name) in OPTIMIZERS
+
+
 def _names(reference: str, selector: str) -> bool:
     """Whether a binding's selector is that of a reference, scopes and modules apart."""
+    return _last(reference) == _last(selector)
 
-    def last(text: str) -> str:
-        return text.rpartition("/")[2].rpartition(".")[2]
 
-    return last(reference) == last(selector)
+def _last(selector: str) -> str:
+    return selector.rpartition("/")[2].rpartition(".")[2]
 
 
 def _references(value: Any) -> Iterator[runs.Reference | runs.Macro]:

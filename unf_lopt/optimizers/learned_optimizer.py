@@ -34,6 +34,7 @@ class LearnedOptimizer(abc.ABC):
         self._name = name
         self._frozen = frozen
         self._spec: PermutationSpec | None = None
+        self._whole_spec: PermutationSpec | None = None
 
     @property
     def name(self) -> str:
@@ -49,6 +50,11 @@ class LearnedOptimizer(abc.ABC):
     def spec(self) -> PermutationSpec | None:
         """The weight space of the trained parameters; None where it is not bound to one."""
         return self._spec
+
+    @property
+    def whole_spec(self) -> PermutationSpec | None:
+        """The weight space with the parameters that are frozen; what it was bound to."""
+        return self._whole_spec
 
     @property
     @abc.abstractmethod
@@ -112,6 +118,7 @@ class LearnedOptimizer(abc.ABC):
           ValueError: what is frozen is no parameter, or all of them.
         """
         bound = self.resolved(spec.paths)
+        bound._whole_spec = spec
         bound._spec = trainable_spec(spec, bound._frozen)
         bound._bound()
         return bound
@@ -126,6 +133,7 @@ class LearnedOptimizer(abc.ABC):
         twin._frozen = frozen_paths(self._frozen, paths)
         return twin
 
+    @abc.abstractmethod
     def _bound(self) -> None:
         """Called once the spec is there, for what depends on it."""
 

@@ -25,6 +25,7 @@ import safetensors.numpy
 from unf_lopt import runs
 from unf_lopt._version import __version__
 from unf_lopt.optimizers.family import from_description
+from unf_lopt.optimizers.frozen import trainable_spec
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
 from unf_lopt.symmetry import PermutationSpec
 
@@ -43,7 +44,8 @@ class SavedTheta:
       outer_steps: how many outer steps made them.
       optimizer: the description of the learned optimizer that they belong to, see
         :func:`unf_lopt.optimizers.from_description`; None where the file does not say.
-      spec: the weight space that they are for; None where they are for any, or it does not say.
+      spec: the weight space that they are for, frozen parameters included; None where they are
+        for any, or it does not say.
       training: what else is known of the training, such as the tasks' names.
       version: of the package that wrote the file; None where it was another package.
     """
@@ -96,7 +98,9 @@ class SavedTheta:
         bound = getattr(lopt, "theta_spec", None)
         if self.spec is None or bound is None:
             return
-        difference = self.spec.canonical().difference(bound.canonical())
+        frozen = (self.optimizer or {}).get("frozen", ())
+        trained = trainable_spec(self.spec, frozen)
+        difference = trained.canonical().difference(bound.canonical())
         if difference:
             raise ValueError(
                 f"{self.path} was written for another weight space than that of this "
@@ -185,7 +189,7 @@ def optimizer_name(lopt: Any) -> str:
 
 
 def _about(lopt: LearnedOptimizer, training: Mapping[str, Any]) -> str:
-    spec = lopt.theta_spec
+    spec = None if lopt.theta_spec is None else lopt.whole_spec
     return json.dumps(
         {
             "version": __version__,

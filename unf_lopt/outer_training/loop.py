@@ -197,10 +197,7 @@ class _Run:
     def save(self) -> pathlib.Path:
         """Writes a checkpoint; returns the path of theta."""
         theta = ecosystem.theta_of(self._learner, self.state.learner_state)
-        training = {
-            "task_families": sorted({family.name for family in self._families()}),
-            "seconds": round(self.state.seconds, 1),
-        }
+        training = {"task_families": sorted({family.name for family in self._families()})}
         return self.saved.save(self.state, theta, self._lopt, training)
 
     def data_sources(self) -> list[str]:
@@ -256,8 +253,10 @@ def _description(
     """What a run is, as data: what a resumed one must have in common with it."""
     pure = getattr(lopt, "maker", lopt)
     described = isinstance(pure, LearnedOptimizer)
+    spec = getattr(lopt, "theta_spec", None)
     return {
         "optimizer": pure.description() if described else optimizer_name(lopt),
+        "weight_space": None if spec is None else spec.canonical().to_json(),
         "task_families": [family.name for family in task_families],
         "num_estimators": num_estimators,
         "seed": seed,
