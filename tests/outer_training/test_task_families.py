@@ -12,7 +12,7 @@ from tests.configs import configure
 from unf_lopt import ecosystem, evaluation
 from unf_lopt.evaluation.curves import learned_curves
 from unf_lopt.evaluation.protocol import Protocol
-from unf_lopt.optimizers import load_theta
+from unf_lopt.optimizers import load_theta, read_theta
 from unf_lopt.outer_training import train
 from unf_lopt.register import unf, unf_universal
 from unf_lopt.tasks.image_mlp import digits_mlp, digits_mlp_family
