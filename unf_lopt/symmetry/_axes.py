@@ -91,7 +91,14 @@ def show(axis: Axis, name: Callable[[str], str] = str) -> str:
 
 
 def spaces_of(axis: Axis) -> Iterator[str]:
-    """The spaces that an axis is made of, from left to right, repeated where they are."""
+    """The spaces that an axis is made of, from left to right, repeated where they are.
+
+    Args:
+      axis: the name of a space, or a product or sum of axes.
+
+    Returns:
+      An iterator over names: ``a, b, a`` for ``a*b + a``; nothing for an axis of size 1.
+    """
     if isinstance(axis, str):
         yield axis
     else:

@@ -55,7 +55,16 @@ class View:
 
 
 def block_axes(axes: Sequence[Axis]) -> Iterator[tuple[str, ...]]:
-    """The spaces of the axes of every block of a parameter, in the order of ``View.split``."""
+    """The spaces of the axes of every block of a parameter, in the order of ``View.split``.
+
+    Args:
+      axes: the axes of the parameter, as ``spec.axes`` has them.
+
+    Returns:
+      An iterator over blocks: for each the space of every axis. Products become several axes, and
+      every term of a sum a block of its own: ``("x", a + b*c)`` has the blocks ``("x", "a")`` and
+      ``("x", "b", "c")``.
+    """
     for position, axis in enumerate(axes):
         if not isinstance(axis, str):
             for part in _alternatives(axis):
