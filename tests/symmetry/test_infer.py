@@ -51,7 +51,7 @@ def test_names_do_not_change_from_run_to_run():
             PARAMS,
             (X,),
             {"state_argnum": 0},
-            r"state that loss_fn returns has shapes \(2,\), but its argument \(5,\)",
+            r"state that loss_fn returns has shape \(2,\) at '', but its argument \(5,\)",
         ),
     ],
 )

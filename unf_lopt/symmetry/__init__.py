@@ -1,14 +1,15 @@
 """Which axes of which parameters may be permuted: the spec and the law.
 
-Beside the spec itself, three helpers for those who compute on one: :func:`path_string` names the
-leaves of a tree as specs do, :func:`spaces_of` lists what an axis is made of, and
-:func:`block_axes` tells the axes of a parameter's blocks in its factored view.
+Beside the spec itself, helpers for those who compute on one: :func:`leaf_paths` names the leaves
+of a tree as specs do and :func:`path_string` a single path, :func:`spaces_of` lists what an axis
+is made of, and :func:`block_axes` tells the axes of a parameter's blocks in its factored view.
 """
 
 from unf_lopt.symmetry._axes import Axis, Product, Sum, spaces_of
 from unf_lopt.symmetry._equivariance import assert_equivariant, random_features
 from unf_lopt.symmetry._errors import SpecError, SymmetryError
-from unf_lopt.symmetry._spec import PermutationSpec, path_string
+from unf_lopt.symmetry._spec import PermutationSpec
+from unf_lopt.symmetry._trees import leaf_paths, path_string
 from unf_lopt.symmetry._views import block_axes
 from unf_lopt.symmetry.inference import common_refinement, infer_spec
 from unf_lopt.symmetry.verification import Verification, verify_spec
@@ -25,6 +26,7 @@ __all__ = [
     "block_axes",
     "common_refinement",
     "infer_spec",
+    "leaf_paths",
     "path_string",
     "random_features",
     "spaces_of",

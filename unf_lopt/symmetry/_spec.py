@@ -15,29 +15,22 @@ import numpy as np
 from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._axes import Axis
 from unf_lopt.symmetry._errors import SpecError
+from unf_lopt.symmetry._names import (
+    check_shape,
+    checked_names,
+    names_of_leaves,
+    places_of,
+    shape_of,
+    sizes_of_spaces,
+)
 from unf_lopt.symmetry._provenance import Provenance
+from unf_lopt.symmetry._trees import leaf_paths, path_string
 from unf_lopt.symmetry._views import View, block_axes
+
+__all__ = ["PermutationSpec", "path_string"]
 
 PyTree = Any
 Permutation = Mapping[str, jax.Array]
-
-
-def path_string(path: tuple[Any, ...]) -> str:
-    """The path of a leaf as a person writes it: ``mlp/~/linear_0/w``."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _is_axis_names(node: Any) -> bool:
-    return isinstance(node, (tuple, list)) and all(isinstance(name, str) for name in node)
-
-
-def _named_leaves(tree: PyTree, is_leaf: Any = None) -> tuple[dict[str, Any], Any]:
-    """Leaves by path, in flattening order, and the tree definition."""
-    with_paths, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
-    leaves = {path_string(path): leaf for path, leaf in with_paths}
-    if len(leaves) < len(with_paths):
-        raise SpecError(f"two leaves of the tree have the same path among {list(leaves)}.")
-    return leaves, treedef
 
 
 @jax.tree_util.register_static
@@ -110,11 +103,11 @@ class PermutationSpec:
             raise SpecError(
                 f"from_names(fixed={fixed!r}): fixed is a collection of names; pass {{{fixed!r}}}."
             )
-        shapes = {path: tuple(np.shape(leaf)) for path, leaf in _named_leaves(params)[0].items()}
-        given, _ = _named_leaves(names, is_leaf=_is_axis_names)
-        _check_same_paths(given, shapes)
-        axes = {path: _checked_names(path, given[path], shape) for path, shape in shapes.items()}
-        found = _sizes_of_spaces(axes, shapes, sizes or {})
+        paths = leaf_paths(params)
+        shapes = dict(zip(paths, map(shape_of, paths, jax.tree.leaves(params)), strict=True))
+        given = names_of_leaves(names, paths)
+        axes = {path: checked_names(path, given[path], shape) for path, shape in shapes.items()}
+        found = sizes_of_spaces(axes, shapes, sizes or {})
         unused = sorted(set(fixed) - set(found))
         if unused:
             raise SpecError(
@@ -164,21 +157,36 @@ class PermutationSpec:
         Raises:
           SpecError: the tree has other leaves, or a leaf another shape.
         """
-        leaves, treedef = _named_leaves(tree)
-        _check_same_paths(self.paths, leaves, what="the tree")
-        for path, shape in zip(self.paths, self.shapes, strict=True):
-            found = tuple(np.shape(leaves[path]))
-            if found[: len(shape)] != shape:
-                raise SpecError(
-                    f"the tree does not fit the spec: '{path}' has shape {found}, which does not "
-                    f"begin with {shape}."
-                )
+        leaves, treedef = jax.tree_util.tree_flatten(tree)
+        places = places_of(self.paths, leaf_paths(tree))
+        ordered = [leaves[place] for place in places]
+        for path, shape, leaf in zip(self.paths, self.shapes, ordered, strict=True):
+            check_shape(path, shape, leaf)
 
         def unflatten(values: Sequence[Any]) -> PyTree:
-            by_path = dict(zip(self.paths, values, strict=True))
-            return jax.tree_util.tree_unflatten(treedef, [by_path[path] for path in leaves])
+            by_place = dict(zip(places, values, strict=True))
+            return jax.tree_util.tree_unflatten(treedef, [by_place[i] for i in range(len(places))])
 
-        return [leaves[path] for path in self.paths], unflatten
+        return ordered, unflatten
+
+    def aligned(self, paths: Sequence[str]) -> PermutationSpec:
+        """The same spec for a tree that spells its paths otherwise, or has them in another order.
+
+        Args:
+          paths: the paths of that tree, as :func:`leaf_paths` gives them.
+
+        Returns:
+          The spec whose parameters have these paths, in this order.
+
+        Raises:
+          SpecError: these are other leaves.
+        """
+        paths = tuple(paths)
+        if paths == self.paths:
+            return self
+        places = places_of(paths, self.paths, "params", "the spec")
+        axes = tuple(self.axes[place] for place in places)
+        return PermutationSpec(paths, axes, self.sizes, self.fixed)
 
     def sample(self, key: jax.Array) -> dict[str, jax.Array]:
         """A uniformly random element of the symmetry group: one index array a group."""
@@ -333,83 +341,3 @@ class PermutationSpec:
                     f"permute(...): the index of '{name}' has shape {np.shape(index)}; the group "
                     f"has size {self.groups[name]}."
                 )
-
-
-def _check_same_paths(
-    given: Collection[str], expected: Collection[str], what: str = "params"
-) -> None:
-    missing = [path for path in expected if path not in given]
-    extra = [path for path in given if path not in expected]
-    if missing or extra:
-        raise SpecError(
-            f"spec and {what} do not have the same leaves: "
-            f"only in {what}: {missing or 'none'}; only in the spec: {extra or 'none'}."
-        )
-    if not expected:
-        raise SpecError(f"{what} has no leaves: there is nothing to permute.")
-
-
-def _checked_names(path: str, names: Any, shape: Sequence[int]) -> tuple[Axis, ...]:
-    if not _is_axis_names(names):
-        raise SpecError(
-            f"'{path}': expected a tuple of names, one an axis, such as ('in', 'out'); got "
-            f"{names!r}."
-        )
-    if len(names) != len(shape):
-        raise SpecError(
-            f"'{path}' has shape {tuple(shape)}, so {len(shape)} axes, but {len(names)} names: "
-            f"{tuple(names)}."
-        )
-    if 0 in shape:
-        raise SpecError(f"'{path}' has shape {tuple(shape)}: an empty parameter has no means.")
-    return tuple(map(_axes.parse, names))
-
-
-def _sizes_of_spaces(
-    axes: Mapping[str, tuple[Axis, ...]],
-    shapes: Mapping[str, Sequence[int]],
-    given: Mapping[str, int],
-) -> dict[str, int]:
-    """The size of every space: told by a whole axis, given, or the one left in an axis."""
-    order = dict.fromkeys(s for own in axes.values() for axis in own for s in _axes.spaces_of(axis))
-    told = {name: (size, "sizes=") for name, size in given.items()}
-    pending = [
-        (axis, size, f"'{path}' axis {position}")
-        for path, own in axes.items()
-        for position, (axis, size) in enumerate(zip(own, shapes[path], strict=True))
-    ]
-    while pending:
-        unsolved = [item for item in pending if not _tell_size(*item, told)]
-        if len(unsolved) == len(pending):
-            axis, size, place = pending[0]
-            unknown = [space for space in _axes.spaces_of(axis) if space not in told]
-            raise SpecError(
-                f"{place} is {_axes.show(axis)} of length {size}: the sizes of {unknown} cannot "
-                "be told from the shapes; pass them with sizes={...}."
-            )
-        pending = unsolved
-    return {space: told[space][0] for space in order}
-
-
-def _tell_size(axis: Axis, length: int, place: str, told: dict[str, tuple[int, str]]) -> bool:
-    """Adds the size that the length of one axis tells, if all others in it are known."""
-    unknown = {space for space in _axes.spaces_of(axis) if space not in told}
-    if len(unknown) > 1:
-        return False
-    sizes = {space: size for space, (size, _) in told.items()}
-    if unknown:  # the length grows linearly with one unknown size
-        (space,) = unknown
-        at_zero, at_one = (_axes.size_of(axis, {**sizes, space: n}) for n in (0, 1))
-        told[space] = ((length - at_zero) // (at_one - at_zero), place)
-        sizes[space] = told[space][0]
-    found = _axes.size_of(axis, sizes)
-    if found == length and 0 not in sizes.values():
-        return True
-    if isinstance(axis, str):
-        known_size, known_place = told[axis]
-        raise SpecError(
-            f"space '{axis}' has size {known_size} at {known_place} but {length} at {place}: "
-            "axes of one space have one size. Give one of them another name."
-        )
-    used = {space: sizes[space] for space in _axes.spaces_of(axis)}
-    raise SpecError(f"{place} has length {length}, but {_axes.show(axis)} has {found} with {used}.")

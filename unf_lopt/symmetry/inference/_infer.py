@@ -122,8 +122,7 @@ def infer_traced(
     if within is None:
         inputs = [tuple(map(graph.leaf, value.shape)) for value in traced.inputs]
     else:
-        limits, inputs = axes_of_spec(graph, within)
-        _check_fits(within, traced)
+        limits, inputs = axes_of_spec(graph, fitted(within, traced, "infer_spec(within=...)"))
     count = len(traced.paths)
     inputs, parameters = inputs[:count], dict(zip(traced.paths, inputs[:count], strict=True))
     graph.reason = "data, which is never permuted"
@@ -172,11 +171,15 @@ def common_refinement(specs: Sequence[PermutationSpec]) -> PermutationSpec:
     graph = AxisGraph()
     first, *others = specs
     _, axes = axes_of_spec(graph, first)
-    for other in others:
-        if (first.paths, first.shapes) != (other.paths, other.shapes):
+    for given in others:
+        try:
+            other = given.aligned(first.paths)
+        except SpecError:
+            other = None
+        if other is None or first.shapes != other.shapes:
             raise SpecError(
                 f"specs of different parameters have no common refinement:\n"
-                f"{first.difference(other)}"
+                f"{first.difference(given)}"
             )
         for mine, theirs in zip(axes, axes_of_spec(graph, other)[1], strict=True):
             for a, b in zip(mine, theirs, strict=True):
@@ -211,15 +214,20 @@ def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> No
         walker.unify_arrays(inputs[number], axes)
 
 
-def _check_fits(spec: PermutationSpec, traced: TracedLoss) -> None:
-    shapes = tuple(value.shape for value in traced.inputs[: len(traced.paths)])
-    if (spec.paths, spec.shapes) != (traced.paths, shapes):
-        mine = dict(zip(spec.paths, spec.shapes, strict=True)).items()
-        theirs = dict(zip(traced.paths, shapes, strict=True)).items()
-        raise SpecError(
-            f"the spec does not fit params: only in the spec {sorted(mine - theirs)}, only in "
-            f"params {sorted(theirs - mine)}."
-        )
+def fitted(spec: PermutationSpec, traced: TracedLoss, caller: str) -> PermutationSpec:
+    """A spec with the paths, in the order, that the parameters of a loss have.
+
+    Raises:
+      SpecError: the spec has other parameters, or a parameter another shape; it names the caller.
+    """
+    try:
+        spec = spec.aligned(traced.paths)
+    except SpecError as error:
+        raise SpecError(f"{caller}: {error}") from None
+    for path, own, leaf in zip(traced.paths, spec.shapes, traced.inputs, strict=False):
+        if own != leaf.shape:
+            raise SpecError(f"{caller}: '{path}' has shape {leaf.shape}, but {own} in the spec.")
+    return spec
 
 
 def _provenance(walker: Walker, parameters: Mapping[str, Axes]) -> Provenance:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend import core
 
 from unf_lopt.symmetry._errors import SpecError
-from unf_lopt.symmetry._spec import path_string
+from unf_lopt.symmetry._trees import leaf_paths, match, unmatched
 
 PyTree = Any
 
@@ -62,25 +62,24 @@ def trace_loss(
       SpecError: params are empty, or not arrays; the loss is not a scalar; outputs and model
         state do not fit the options.
     """
-    params_leaves, params_tree = jax.tree_util.tree_flatten_with_path(params)
+    params_leaves, params_tree = jax.tree_util.tree_flatten(params)
     if not params_leaves:
         raise SpecError("params has no leaves: there is nothing to permute.")
-    paths = tuple(path_string(path) for path, _ in params_leaves)
-    if len(set(paths)) < len(paths):
-        raise SpecError(f"two leaves of params have the same path among {paths}.")
+    paths = leaf_paths(params)
     if state_argnum is not None and not 0 <= state_argnum < len(args):
         raise SpecError(
             f"state_argnum={state_argnum} is the position of the model state among the "
             f"{len(args)} arguments after params, counted from 0."
         )
     args_leaves, args_trees = [], []
-    for arg in args:
+    named = [(f"params '{path}'", leaf) for path, leaf in zip(paths, params_leaves, strict=True)]
+    for number, arg in enumerate(args):
         leaves, tree = jax.tree_util.tree_flatten_with_path(arg)
         args_leaves.append(leaves)
         args_trees.append(tree)
-    named = [(f"params '{path_string(path)}'", leaf) for path, leaf in params_leaves]
-    for number, leaves in enumerate(args_leaves):
-        named += [(f"argument {number} '{path_string(path)}'", leaf) for path, leaf in leaves]
+        for path, leaf in leaves:
+            where = jax.tree_util.keystr(path, simple=True, separator="/")
+            named.append((f"argument {number} '{where}'", leaf))
     inputs = tuple(_shape_of(name, leaf) for name, leaf in named)
     values = tuple(None if _is_abstract(leaf) else leaf for _, leaf in named)
     for path, shape in zip(paths, inputs, strict=False):
@@ -95,9 +94,9 @@ def trace_loss(
             trees.append(jax.tree_util.tree_unflatten(tree, remaining[:count]))
             remaining = remaining[count:]
         loss, new_state = _outputs(loss_fn(*trees), has_aux, state_argnum is not None)
-        if state_argnum is not None:
-            _check_state(trees[1 + state_argnum], new_state)
-        return [loss, *jax.tree.leaves(new_state)]
+        if state_argnum is None:
+            return [loss]
+        return [loss, *_state_leaves(trees[1 + state_argnum], new_state)]
 
     try:
         jaxpr = jax.make_jaxpr(function)(*inputs)
@@ -111,7 +110,7 @@ def trace_loss(
     if state_argnum is not None:
         start = len(paths) + sum(len(leaves) for leaves in args_leaves[:state_argnum])
         state_inputs = tuple(range(start, start + len(args_leaves[state_argnum])))
-        state_paths = tuple(path_string(path) for path, _ in args_leaves[state_argnum])
+        state_paths = leaf_paths(args[state_argnum])
     return TracedLoss(function, jaxpr, inputs, values, paths, state_inputs, state_paths)
 
 
@@ -151,9 +150,26 @@ def _outputs(output: Any, has_aux: bool, has_state: bool) -> tuple[Any, PyTree]:
     return loss, parts[1] if has_state else ()
 
 
-def _check_state(state: PyTree, new_state: PyTree) -> None:
-    old, new = (jax.tree.map(np.shape, tree) for tree in (state, new_state))
-    if old != new:
+def _state_leaves(state: PyTree, new_state: PyTree) -> list[Any]:
+    """The new leaves in the order of the old ones.
+
+    Compared are paths and shapes, not tree definitions: the data that a pytree class keeps beside
+    its leaves need not be comparable, and the same state may come back in another container.
+    """
+    old_paths, new_paths = leaf_paths(state), leaf_paths(new_state)
+    old, new = jax.tree.leaves(state), jax.tree.leaves(new_state)
+    places = match(old_paths, new_paths)
+    missing, extra = unmatched(old_paths, new_paths, places)
+    if missing or extra:
         raise SpecError(
-            f"the model state that loss_fn returns has shapes {new}, but its argument {old}."
+            "the model state that loss_fn returns does not have the leaves of its argument: only "
+            f"in the argument: {missing or 'none'}; only in what is returned: {extra or 'none'}."
         )
+    leaves = [new[place] for place in places if place is not None]
+    for path, before, after in zip(old_paths, old, leaves, strict=True):
+        if np.shape(before) != np.shape(after):
+            raise SpecError(
+                f"the model state that loss_fn returns has shape {np.shape(after)} at '{path}', "
+                f"but its argument {np.shape(before)}."
+            )
+    return leaves

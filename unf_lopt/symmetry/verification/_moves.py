@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from unf_lopt.symmetry import _axes
-from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry._spec import PermutationSpec
 from unf_lopt.symmetry._views import block_axes
-from unf_lopt.symmetry.inference._infer import state_spec
+from unf_lopt.symmetry.inference._infer import fitted, state_spec
 from unf_lopt.symmetry.inference._trace import TracedLoss
 
 # For every tensor the flat index of its entries, ``moved.flat[i] = original.flat[index.flat[i]]``,
@@ -142,7 +141,7 @@ def weight_space(traced: TracedLoss, spec: PermutationSpec) -> WeightSpace:
     Raises:
       SpecError: the spec has other parameters, or a parameter another shape.
     """
-    spec = _fitted(traced, spec)
+    spec = fitted(spec, traced, "verify_spec")
     positions = tuple(range(len(traced.paths)))
     if not traced.state_inputs:
         return WeightSpace(spec, positions)
@@ -155,26 +154,6 @@ def weight_space(traced: TracedLoss, spec: PermutationSpec) -> WeightSpace:
         spec.fixed | state.fixed,
     )
     return WeightSpace(joined, (*positions, *traced.state_inputs))
-
-
-def _fitted(traced: TracedLoss, spec: PermutationSpec) -> PermutationSpec:
-    """The spec with the parameters in the order in which the loss has them."""
-    given = dict(zip(spec.paths, zip(spec.axes, spec.shapes, strict=True), strict=True))
-    missing = [path for path in traced.paths if path not in given]
-    extra = [path for path in spec.paths if path not in traced.paths]
-    if missing or extra:
-        raise SpecError(
-            "verify_spec: spec and params do not have the same leaves: only in params: "
-            f"{missing or 'none'}; only in the spec: {extra or 'none'}."
-        )
-    for path, leaf in zip(traced.paths, traced.inputs, strict=False):
-        if given[path][1] != leaf.shape:
-            raise SpecError(
-                f"verify_spec: '{path}' has shape {leaf.shape}, but {given[path][1]} in the spec."
-            )
-    return PermutationSpec(
-        traced.paths, tuple(given[path][0] for path in traced.paths), spec.sizes, spec.fixed
-    )
 
 
 def moved_inputs(space: WeightSpace, inputs: Sequence[Any], move: Move) -> list[Any]:
