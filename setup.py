@@ -22,12 +22,17 @@ def _readme() -> str:
     return readme.read_text(encoding="utf-8") if readme.exists() else ""
 
 
-# The symmetry specs and the layers: all that `import unf_lopt` needs.
+# The symmetry specs, the layers, and the optimizers as optax transformations with their
+# checkpoints: what needs no ecosystem.
 CORE = [
     "jax>=0.9",
     "dm-haiku>=0.0.16",
     "numpy>=2.0",
     "gin-config>=0.5.0",
+    "optax>=0.2.4",
+    "safetensors>=0.4.5",
+    "filelock>=3.15",
+    "jaxtyping>=0.2.34",
 ]
 
 # What `learned_optimization` imports while it trains and evaluates. The library itself is not
@@ -37,7 +42,6 @@ ECOSYSTEM = [
     "absl-py>=2.1",
     "chex>=0.1.90",
     "flax>=0.10",
-    "optax>=0.2.4",
     # The same TensorFlow; on x86-64 Linux the wheel without GPU code is a third of the size.
     'tensorflow-cpu>=2.20; sys_platform == "linux" and platform_machine == "x86_64"',
     'tensorflow>=2.20; sys_platform != "linux" or platform_machine != "x86_64"',
@@ -64,6 +68,7 @@ TEST = [
 
 # What the Makefile uses.
 DEV = [
+    "basedpyright>=1.31",  # pyright, with a Node of its own from the same index
     "ruff>=0.14",
     "uv>=0.8",
 ]
@@ -77,6 +82,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["unf_lopt", "unf_lopt.*"]),
+    entry_points={"console_scripts": ["unf-lopt = unf_lopt.__main__:main"]},
     package_data={"unf_lopt": ["gin/**/*.gin"]},
     install_requires=CORE,
     extras_require={
