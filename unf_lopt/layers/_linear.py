@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unf_lopt._options import check_option
+from unf_lopt.layers._coefficient_arrays import Layout
 from unf_lopt.layers._diagonals import write_diagonal
-from unf_lopt.layers._fixed import (
+from unf_lopt.layers._fixed_axes import (
     FIXED_AXES,
     MAPS_LIMIT,
     POSITION_CHANNELS,
@@ -22,11 +24,10 @@ from unf_lopt.layers._fixed import (
     plain_spec,
     position_encoding,
 )
-from unf_lopt.layers._layout import Layout
-from unf_lopt.layers._once import computed_once
-from unf_lopt.layers._partitions import Partition, check_option
+from unf_lopt.layers._partitions import Partition
 from unf_lopt.layers._plan import Bucket, Plan, Slot, Term, make_plan
 from unf_lopt.layers._products import bucket_products
+from unf_lopt.layers._xla_hints import computed_once
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
 Restored = Callable[[Sequence[jax.Array]], Any]

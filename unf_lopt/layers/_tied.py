@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt.layers._diagonals import write_diagonal
-from unf_lopt.layers._fixed import POSITION_CHANNELS, position_encoding
+from unf_lopt.layers._fixed_axes import POSITION_CHANNELS, position_encoding
 from unf_lopt.layers._linear import Restored, check_layer_options, input_channels_of
-from unf_lopt.layers._once import computed_once
 from unf_lopt.layers._stacks import Stack, make_stacks, stack, unstack
 from unf_lopt.layers._tied_means import (
     RANKS,
@@ -32,6 +31,7 @@ from unf_lopt.layers._tied_means import (
     tensor_means,
     vectors_of,
 )
+from unf_lopt.layers._xla_hints import computed_once
 from unf_lopt.symmetry import PermutationSpec
 
 
