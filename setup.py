@@ -8,8 +8,15 @@ import pathlib
 import re
 
 import setuptools
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+from setuptools.errors import SetupError
 
 ROOT = pathlib.Path(__file__).parent
+# Folders at the top that are parts of the package. In a checkout relative links stand in the
+# package for them; what is built takes them from here, because git on Windows checks links out as
+# small text files.
+LINKED = {"tasks": "__init__.py", "gin": "base"}  # and what each holds if it is whole
 
 
 def _version() -> str:
@@ -22,6 +29,41 @@ def _readme() -> str:
     return readme.read_text(encoding="utf-8") if readme.exists() else ""
 
 
+def _packages() -> list[str]:
+    own = setuptools.find_packages(
+        include=["unf_lopt", "unf_lopt.*"], exclude=["unf_lopt.tasks", "unf_lopt.tasks.*"]
+    )
+    tasks = setuptools.find_packages(include=["tasks", "tasks.*"])
+    return [*own, *(f"unf_lopt.{name}" for name in tasks), "unf_lopt.gin"]
+
+
+class WholeBuild(build_py):
+    """Refuses to build a package without its tasks and configs."""
+
+    def run(self) -> None:
+        """Checks, then builds."""
+        for folder, content in LINKED.items():
+            if not (ROOT / folder / content).exists():
+                raise SetupError(f"{ROOT / folder} lacks {content}: this source is not whole.")
+        super().run()
+
+
+class WholeEditable(editable_wheel):
+    """Refuses an editable installation in which tasks and configs would not be found."""
+
+    def run(self) -> None:
+        """Checks, then installs."""
+        for folder, content in LINKED.items():
+            if not (ROOT / "unf_lopt" / folder / content).exists():
+                raise SetupError(
+                    f"unf_lopt/{folder} is no link to ../{folder}, which an editable installation "
+                    "needs: this checkout is without symbolic links, or a source distribution. "
+                    "Install without -e, or run `git config core.symlinks true` and "
+                    "`git checkout -- unf_lopt` (on Windows in developer mode)."
+                )
+        super().run()
+
+
 # The symmetry specs, the layers, and the optimizers as optax transformations with their
 # checkpoints: what needs no ecosystem.
 CORE = [
@@ -31,7 +73,7 @@ CORE = [
     "gin-config>=0.5.0",
     "optax>=0.2.4",
     "safetensors>=0.4.5",
-    "filelock>=3.15",
+    "filelock>=3.15.1",
     "jaxtyping>=0.2.34",
 ]
 
@@ -81,9 +123,11 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=setuptools.find_packages(include=["unf_lopt", "unf_lopt.*"]),
+    packages=_packages(),
+    package_dir={"unf_lopt.tasks": "tasks", "unf_lopt.gin": "gin"},
+    package_data={"unf_lopt": ["py.typed"], "unf_lopt.gin": ["**/*.gin"]},
+    cmdclass={"build_py": WholeBuild, "editable_wheel": WholeEditable},
     entry_points={"console_scripts": ["unf-lopt = unf_lopt.__main__:main"]},
-    package_data={"unf_lopt": ["gin/**/*.gin"]},
     install_requires=CORE,
     extras_require={
         "ecosystem": ECOSYSTEM,
@@ -95,6 +139,7 @@ setuptools.setup(
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
         "Programming Language :: Python :: 3.11",
+        "Typing :: Typed",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     zip_safe=False,

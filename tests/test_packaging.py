@@ -53,40 +53,72 @@ def run(*command, cwd):
     return outcome.stdout
 
 
+LINKS = ("tasks", "gin")
+# With symbolic links, and as git on Windows checks it out: links as text files.
+CHECKOUTS = ["links", "linkless"]
+
+
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """The project's own files in a folder of their own, so that no build touches the real one."""
-    folder = tmp_path_factory.mktemp("source") / "project"
+def sources(tmp_path_factory):
+    """The project's own files in folders of their own, so that no build touches the real one."""
+    return {kind: _source(tmp_path_factory.mktemp(kind) / "project", kind) for kind in CHECKOUTS}
+
+
+def _source(folder, kind):
     folder.mkdir()
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, folder)
-    for name in ("unf_lopt", "tasks", "gin"):
+    for name in ("unf_lopt", *LINKS):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignore)
+    if kind == "linkless":
+        for name in LINKS:
+            link = folder / "unf_lopt" / name
+            link.unlink()
+            link.write_text(f"../{name}", encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def wheel(source, tmp_path_factory):
-    """A wheel of the project, built with the setuptools that is installed."""
-    folder = tmp_path_factory.mktemp("wheel")
+def source(sources):
+    """A checkout with links."""
+    return sources["links"]
+
+
+@pytest.fixture(scope="module")
+def wheels(sources, tmp_path_factory):
+    """A wheel of each, built with the setuptools that is installed."""
+    return {kind: _wheel(sources[kind], tmp_path_factory.mktemp("wheel")) for kind in CHECKOUTS}
+
+
+def _wheel(source, folder):
     run(*_pip(sys.executable, "wheel"), "--wheel-dir", folder, source, cwd=folder)
     (path,) = folder.glob("*.whl")
     return path
 
 
 @pytest.fixture(scope="module")
-def installed(request, source, wheel, tmp_path_factory):
+def wheel(wheels):
+    """The wheel of a checkout with links."""
+    return wheels["links"]
+
+
+@pytest.fixture(scope="module")
+def installed(request, source, wheels, tmp_path_factory):
     """Python of a fresh environment with the project installed as `request.param` says."""
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp("environment")
     python, packages = _environment(folder)
     # The packages of the running environment behind its own; editable installs are not among
     # them, because their hooks are only read in the first folder.
     behind = sysconfig.get_path("purelib") + "\n"
     (packages / "behind.pth").write_text(behind, encoding="utf-8")
-    what = {"editable": ["--editable", source], "wheel": [wheel]}[request.param]
-    run(*_pip(python, "install"), *what, cwd=folder)
+    what = {
+        "editable": ["--editable", source],
+        "wheel": [wheels["links"]],
+        "linkless wheel": [wheels["linkless"]],
+    }
+    run(*_pip(python, "install"), *what[request.param], cwd=folder)
     return request.param, python
 
 
@@ -102,7 +134,7 @@ def _pip(python, command):
 
 
 @pytest.mark.parametrize("place", ["root", "elsewhere"])
-@pytest.mark.parametrize("installed", ["editable", "wheel"], indirect=True)
+@pytest.mark.parametrize("installed", ["editable", "wheel", "linkless wheel"], indirect=True)
 def test_tasks_and_configs_are_there_from_any_folder(installed, place, source, tmp_path):
     way, python = installed
     found = json.loads(run(python, "-c", LOOK, cwd=source if place == "root" else tmp_path))
@@ -119,23 +151,53 @@ def test_tasks_and_configs_are_there_from_any_folder(installed, place, source, t
     assert found["versions"] == [unf_lopt.__version__] * 2
 
 
-def test_wheel_holds_the_package_whole_and_nothing_else(source, wheel):
+def held(wheel):
+    """The files of the package in a wheel."""
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+@pytest.mark.parametrize("kind", CHECKOUTS)
+def test_wheel_holds_the_package_whole_and_nothing_else(kind, source, wheels):
     meant = {
         pathlib.Path(folder, name).relative_to(source).as_posix()
         for folder, _, names in os.walk(source / "unf_lopt", followlinks=True)
         for name in names
     }
-    assert held == meant
+    assert held(wheels[kind]) == meant
+    assert "unf_lopt/py.typed" in meant
 
 
-def test_source_distribution_builds_the_same_wheel(source, wheel, tmp_path):
+@pytest.mark.parametrize("kind", CHECKOUTS)
+def test_source_distribution_builds_the_same_wheel(kind, sources, wheel, tmp_path):
     build = "import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))"
-    name = run(sys.executable, "-c", build, tmp_path, cwd=source).splitlines()[-1]
-    run(*_pip(sys.executable, "wheel"), "--wheel-dir", tmp_path, tmp_path / name, cwd=tmp_path)
-    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(tmp_path / wheel.name) as second:
-        assert sorted(first.namelist()) == sorted(second.namelist())
+    name = run(sys.executable, "-c", build, tmp_path, cwd=sources[kind]).splitlines()[-1]
+    assert held(_wheel(tmp_path / name, tmp_path)) == held(wheel)
+
+
+def test_editable_without_links_stops_with_the_reason(sources, tmp_path):
+    message = _refusal(["install", "--editable"], sources["linkless"], tmp_path)
+    assert "unf_lopt/tasks is no link to ../tasks" in message
+    assert "core.symlinks true" in message
+
+
+@pytest.mark.parametrize("missing", ["tasks/__init__.py", "gin/base"])
+def test_a_source_that_is_not_whole_stops_with_the_reason(missing, tmp_path):
+    folder = _source(tmp_path / "project", "linkless")
+    (folder / missing).rename(tmp_path / "elsewhere")
+    message = _refusal(["wheel", "--wheel-dir", str(tmp_path)], folder, tmp_path)
+    assert f"lacks {pathlib.Path(missing).name}: this source is not whole" in message
+
+
+def _refusal(command, folder, cwd):
+    """What pip says when it cannot build a source."""
+    name, *options = command
+    words = [*_pip(sys.executable, name), *options, str(folder)]
+    if name == "install":
+        words += ["--target", str(cwd / "nowhere")]
+    outcome = subprocess.run([str(w) for w in words], cwd=cwd, capture_output=True, text=True)
+    assert outcome.returncode != 0
+    return " ".join((outcome.stdout + outcome.stderr).split())
 
 
 @pytest.fixture(scope="module")

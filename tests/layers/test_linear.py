@@ -14,7 +14,7 @@ from tests.layers.random_arrays import random_params, random_tree
 from tests.strategies import from_axes, mlp_spec, specs
 from unf_lopt import PointwiseMLP, SpecError, UNFLinear, assert_equivariant, count_maps
 from unf_lopt.layers import EquivariantLinear, bell_number, reference
-from unf_lopt.layers._layout import LARGE
+from unf_lopt.layers._coefficient_arrays import LARGE
 from unf_lopt.layers._plan import make_plan, terms
 from unf_lopt.symmetry import random_features
 

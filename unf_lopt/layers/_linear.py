@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unf_lopt._options import check_option
+from unf_lopt.layers._coefficient_arrays import Layout
 from unf_lopt.layers._diagonals import write_diagonal
-from unf_lopt.layers._fixed import (
+from unf_lopt.layers._fixed_axes import (
     FIXED_AXES,
     MAPS_LIMIT,
     POSITION_CHANNELS,
@@ -22,11 +24,11 @@ from unf_lopt.layers._fixed import (
     plain_spec,
     position_encoding,
 )
-from unf_lopt.layers._layout import Layout
-from unf_lopt.layers._once import computed_once
-from unf_lopt.layers._partitions import Partition, check_option
+from unf_lopt.layers._partitions import Partition
 from unf_lopt.layers._plan import Bucket, Plan, Slot, Term, make_plan
-from unf_lopt.layers._products import bucket_products
+from unf_lopt.layers._pooling import LazyFeatures
+from unf_lopt.layers._products import bucket_products, lazy_means, whole_means
+from unf_lopt.layers._xla_hints import computed_once
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
 Restored = Callable[[Sequence[jax.Array]], Any]
@@ -188,10 +190,33 @@ class EquivariantLinear:
     ) -> list[jax.Array]:
         """The same on the arrays of :meth:`packed`."""
         leaves = [computed_once(leaf) for leaf in leaves]
+        tables = self._tables(params, leaves[0].shape[-1])
+        products = bucket_products(self.plan, tables, whole_means(self.plan, leaves))
+        return self._from_products(params, products)
+
+    def apply_lazily(
+        self, params: Mapping[str, jax.Array], features: Sequence[LazyFeatures]
+    ) -> list[jax.Array]:
+        """The same on features of the blocks of :meth:`packed` that are not there whole.
+
+        Those of large tensors never are, if the layer has few enough output channels.
+        """
+        tables = self._tables(params, features[0].probe().shape[-1])
+        means, multiplied = lazy_means(self.plan, tables, features)
+        products = bucket_products(self.plan, tables, means, multiplied)
+        return self._from_products(params, products)
+
+    def _tables(
+        self, params: Mapping[str, jax.Array], input_channels: int
+    ) -> dict[Bucket, jax.Array]:
+        return self.layout(input_channels).tables(self.coefficients(params, input_channels))
+
+    def _from_products(
+        self, params: Mapping[str, jax.Array], bucket_products: Mapping[Bucket, jax.Array]
+    ) -> list[jax.Array]:
+        """What the slots receive, written where it belongs: ``[*shape, output_channels]``."""
         pieces: dict[tuple[int, Partition], list[jax.Array]] = {}
-        channels = leaves[0].shape[-1]
-        tables = self.layout(channels).tables(self.coefficients(params, channels))
-        for bucket, products in bucket_products(self.plan, tables, leaves).items():
+        for bucket, products in bucket_products.items():
             slots, order = self.plan.buckets[bucket][1], self.plan.axis_orders[bucket]
             if not bucket and self.bias != "none":
                 rows = [slots.index(slot) for slot in self._biased_slots()]
@@ -200,23 +225,24 @@ class EquivariantLinear:
                 received = [slot.received[axis] for axis in order]
                 piece = _align(products[..., index, :], slot, received)
                 pieces.setdefault((slot.tensor, slot.blocks), []).append(piece)
+        shapes = self.plan.spec.shapes
         outputs = [
             sum(
-                write_diagonal(_add_small_first(pieces[tensor, blocks]), blocks, leaf.shape[:-1])
+                write_diagonal(_add_small_first(pieces[tensor, blocks]), blocks, shape)
                 for blocks in partitions
             )
-            for tensor, (leaf, partitions) in enumerate(
-                zip(leaves, self.plan.diagonals, strict=True)
+            for tensor, (shape, partitions) in enumerate(
+                zip(shapes, self.plan.diagonals, strict=True)
             )
         ]
         for (tensor, axis), encoded in self._positions(params):
             outputs[tensor] = outputs[tensor] + encoded.reshape(
-                [-1 if other == axis else 1 for other in range(leaves[tensor].ndim - 1)]
+                [-1 if other == axis else 1 for other in range(len(shapes[tensor]))]
                 + [self.output_channels]
             )
         return [
             jnp.broadcast_to(output, (*shape, self.output_channels))
-            for output, shape in zip(outputs, self.plan.spec.shapes, strict=True)
+            for output, shape in zip(outputs, shapes, strict=True)
         ]
 
     def _fixed_places(self) -> list[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +10,12 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._types import PyTree
+from unf_lopt.layers._blocks import EntryFunction, in_blocks
+from unf_lopt.layers._fixed_axes import plain_spec
 from unf_lopt.layers._linear import input_channels_of
 from unf_lopt.layers._network import EquivariantNetwork, equivariant_linear, invariant_features
+from unf_lopt.layers._pooling import lazy_features
 from unf_lopt.symmetry import PermutationSpec
 
 
@@ -78,13 +81,43 @@ class UNFLinear(hk.Module):
         arrays, restored = self._linear.packed(features)
         if trunk is not None:
             arrays = trunk(arrays)
-        channels, dtype = arrays[0].shape[-1], arrays[0].dtype
-        init = self._linear.init_parameter
-        params = {
-            name: _parameter(name, shape, dtype, functools.partial(init, name), channels)
+        return restored(self._linear.apply_packed(self._parameters(arrays[0]), arrays))
+
+    def in_blocks(
+        self, function: EntryFunction, *trees: PyTree, of_tensors: Sequence[PyTree] = ()
+    ) -> PyTree:
+        """The layer on ``in_blocks(function, *trees, of_tensors=of_tensors)``, never there whole.
+
+        A large tensor's features are made block by block, multiplied and averaged: with few output
+        channels, as an optimizer's last layer has, memory for them is bounded. Where the layer has
+        more of them, or cross terms, features are there whole.
+
+        Args:
+          function: as :func:`in_blocks` takes it, giving one array ``[entries, channels]``; it may
+            call modules, such as a :class:`PointwiseMLP`.
+          *trees: of the weight space, leaves ``[*parameter.shape, *channels]``.
+          of_tensors: leaves ``[*channels]``: one value for a tensor.
+
+        Returns:
+          A tree like the first, leaves ``[*parameter.shape, output_channels]``.
+
+        Raises:
+          SpecError: a tree does not fit the spec.
+        """
+        spec = plain_spec(self._linear.spec, self._linear.fixed_axes)[0]
+        features = lazy_features(spec, function, trees, of_tensors)
+        params = self._parameters(features[0].probe())
+        leaves, unflatten = spec.flatten(trees[0])
+        del leaves
+        return unflatten(spec.view.join(self._linear.apply_lazily(params, features)))
+
+    def _parameters(self, example: jax.Array) -> dict[str, jax.Array]:
+        """The parameters for features like an example, ``[..., channels]``."""
+        channels, init = example.shape[-1], self._linear.init_parameter
+        return {
+            name: _parameter(name, shape, example.dtype, functools.partial(init, name), channels)
             for name, shape in self._linear.parameter_shapes(channels).items()
         }
-        return restored(self._linear.apply_packed(params, arrays))
 
 
 class UNF(hk.Module):
@@ -182,8 +215,8 @@ class PointwiseMLP(hk.Module):
     """One MLP of the channels, the same at every entry of every tensor.
 
     Commutes with every permutation of entries. It is the Deep Sets that the paper's parameter
-    counts are reached with. The entries of all tensors are laid end to end, so that each layer
-    is one matrix product whatever the number of tensors.
+    counts are reached with. Computed in blocks of entries, see :func:`in_blocks`; a function that
+    makes a block's features may call it on an array ``[entries, input_channels]``.
 
     Args:
       widths: channels of the layers; the last is the output.
@@ -199,15 +232,12 @@ class PointwiseMLP(hk.Module):
 
     def __call__(self, features: Any) -> Any:
         """``[*shape, input_channels]`` leaves to ``[*shape, widths[-1]]`` leaves."""
-        leaves, treedef = jax.tree.flatten(features)
-        entries = [leaf.reshape(-1, leaf.shape[-1]) for leaf in leaves]
-        outputs = self._mlp(jnp.concatenate(entries))
-        ends = itertools.accumulate(len(entry) for entry in entries)
-        pieces = [
-            outputs[end - len(entry) : end].reshape(*leaf.shape[:-1], -1)
-            for end, entry, leaf in zip(ends, entries, leaves, strict=True)
-        ]
-        return jax.tree.unflatten(treedef, pieces)
+        if not jax.tree.leaves(features):
+            return features
+        if hk.running_init():  # parameters are made outside of loops
+            example = jax.tree.leaves(features)[0]
+            self._mlp(jnp.zeros((1, example.shape[-1]), example.dtype))
+        return in_blocks(self._mlp, features, channel_axes=1)
 
 
 def _channels_and_dtype(spec: PermutationSpec, features: Any) -> tuple[int, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._options import check_option
 from unf_lopt.layers._linear import EquivariantLinear, input_channels_of
-from unf_lopt.layers._partitions import check_option
 from unf_lopt.layers._tied import TiedLinear
 from unf_lopt.symmetry import PermutationSpec
 

@@ -7,14 +7,10 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
+from unf_lopt._options import check_option as check_option  # where it was; imported from here still
+
 Block = tuple[int, ...]
 Partition = tuple[Block, ...]
-
-
-def check_option(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raises ValueError unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise ValueError(f"{name}={value!r}: choose one of {tuple(choices)}.")
 
 
 def partitions(items: Sequence[int]) -> Iterator[Partition]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -12,42 +14,117 @@ import numpy as np
 from unf_lopt.layers._diagonals import read_diagonal
 from unf_lopt.layers._partitions import Partition
 from unf_lopt.layers._plan import Bucket, Feature, Plan
+from unf_lopt.layers._pooling import LazyFeatures, whole_features
+from unf_lopt.layers._xla_hints import computed_once
 
 Diagonal = tuple[int, Partition]  # a tensor and a partition of its axes
 # Coefficients [features, input channels, slots, output channels].
 Tables = Mapping[Bucket, jax.Array]
 
 
+Means = Mapping[tuple[int, ...], jax.Array]  # by the blocks that are kept
+# Of whole tensors that are multiplied already, by bucket and position among its features.
+Products = Mapping[tuple[Bucket, int], jax.Array]
+
+
+def whole_means(plan: Plan, leaves: Sequence[jax.Array]) -> dict[Diagonal, Means]:
+    """The means of all tensors, ``[*shape, input channels]``, on all their diagonals."""
+    return {
+        (tensor, blocks): _all_means(read_diagonal(leaf, blocks))
+        for tensor, (leaf, partitions) in enumerate(zip(leaves, plan.diagonals, strict=True))
+        for blocks in partitions
+    }
+
+
+def lazy_means(
+    plan: Plan, tables: Tables, features: Sequence[LazyFeatures]
+) -> tuple[dict[Diagonal, Means], dict[tuple[Bucket, int], jax.Array]]:
+    """The same of features that are not there, and the products of those that never are.
+
+    A large tensor is multiplied with the coefficients of all buckets while it is read, unless
+    that gives more channels than it has.
+    """
+    small: dict[Diagonal, LazyFeatures] = {}
+    means: dict[Diagonal, Means] = {}
+    products: dict[tuple[Bucket, int], jax.Array] = {}
+    for tensor, own in enumerate(features):
+        for blocks in plan.diagonals[tensor]:
+            uses = list(_uses(plan, (tensor, blocks)))
+            is_whole = all(len(block) == 1 for block in blocks)
+            if is_whole and own.is_large and _is_narrow(tables, uses):
+                means[tensor, blocks], found = _read_large(own, tables, uses)
+                products |= found
+            else:
+                small[tensor, blocks] = own.on_diagonal(blocks)
+    for place, x in zip(small, whole_features(list(small.values())), strict=True):
+        means[place] = _all_means(computed_once(x))
+    return means, products
+
+
+def _uses(plan: Plan, place: Diagonal) -> Iterator[tuple[Bucket, int, Feature]]:
+    """Where the means over a diagonal go."""
+    for bucket, (features, _) in plan.buckets.items():
+        for index, feature in enumerate(features):
+            if (feature.tensor, feature.blocks) == place:
+                yield bucket, index, feature
+
+
+def _is_whole(feature: Feature) -> bool:
+    return len(feature.kept) == len(feature.blocks)
+
+
+def _is_narrow(tables: Tables, uses: Sequence[tuple[Bucket, int, Feature]]) -> bool:
+    widths = [math.prod(tables[bucket].shape[2:]) for bucket, _, own in uses if _is_whole(own)]
+    return sum(widths) <= tables[uses[0][0]].shape[1]
+
+
+def _read_large(
+    own: LazyFeatures, tables: Tables, uses: Sequence[tuple[Bucket, int, Feature]]
+) -> tuple[Means, dict[tuple[Bucket, int], jax.Array]]:
+    whole = [(bucket, index) for bucket, index, feature in uses if _is_whole(feature)]
+    kept = {tuple(sorted(feature.kept)) for _, _, feature in uses if not _is_whole(feature)}
+    matrices = [tables[bucket][index] for bucket, index in whole]
+    matrices = [matrix.reshape(len(matrix), -1) for matrix in matrices]
+    reading = own.read(jnp.concatenate(matrices, axis=1), sorted(kept))
+    stops = np.cumsum([matrix.shape[1] for matrix in matrices])[:-1]
+    found = jnp.split(reading.product, stops, axis=-1)
+    return reading.means, dict(zip(whole, found, strict=True))
+
+
 def bucket_products(
-    plan: Plan, tables: Tables, leaves: Sequence[jax.Array]
+    plan: Plan,
+    tables: Tables,
+    means: Mapping[Diagonal, Means],
+    multiplied: Products = MappingProxyType({}),
 ) -> dict[Bucket, jax.Array]:
     """For every bucket what its slots receive.
 
     Args:
       plan: of the layer.
       tables: coefficients by bucket.
-      leaves: ``[*shape, input channels]``.
+      means: of all tensors on all diagonals.
+      multiplied: products of whole tensors that are not among the means.
 
     Returns:
       ``[*sizes in the order of plan.axis_orders, slots, output channels]`` for every bucket.
     """
-    diagonals = {
-        (tensor, blocks): read_diagonal(leaf, blocks)
-        for tensor, (leaf, partitions) in enumerate(zip(leaves, plan.diagonals, strict=True))
-        for blocks in partitions
-    }
-    means = {place: _all_means(x) for place, x in diagonals.items()}
     products = {}
     for bucket, table in tables.items():
         features, order = plan.buckets[bucket][0], plan.axis_orders[bucket]
-        columns = [means[f.tensor, f.blocks][tuple(sorted(f.kept))] for f in features]
-        product = _product(columns, features, order, table)
+        done = {i: multiplied[bucket, i] for i in range(len(features)) if (bucket, i) in multiplied}
+        columns = {
+            i: means[feature.tensor, feature.blocks][tuple(sorted(feature.kept))]
+            for i, feature in enumerate(features)
+            if i not in done
+        }
+        product = _product(columns, done, features, order, table)
         products[bucket] = product.reshape(*product.shape[:-1], *table.shape[2:])
     return products
 
 
 def _product(
-    columns: Sequence[jax.Array],
+    columns: Mapping[int, jax.Array],
+    done: Mapping[int, jax.Array],
     features: Sequence[Feature],
     order: Sequence[int],
     table: jax.Array,
@@ -62,15 +139,15 @@ def _product(
     apart = [
         index
         for index, feature in enumerate(features)
-        if len(feature.kept) == len(feature.blocks) and 2 * slots * outputs <= inputs
+        if index not in done and _is_whole(feature) and 2 * slots * outputs <= inputs
     ]
-    parts = [
-        _in_order(columns[index] @ table[index].reshape(inputs, -1), features[index], order)
-        for index in apart
-    ]
-    together = [index for index in range(count) if index not in apart]
+    multiplied = dict(done) | {
+        index: columns[index] @ table[index].reshape(inputs, -1) for index in apart
+    }
+    parts = [_in_order(product, features[index], order) for index, product in multiplied.items()]
+    together = [index for index in range(count) if index not in multiplied]
     if together:
-        own = table[np.array(together)] if apart else table
+        own = table[np.array(together)] if multiplied else table
         joined = [_in_order(columns[index], features[index], order) for index in together]
         parts.append(jnp.concatenate(joined, -1) @ own.reshape(len(together) * inputs, -1))
     return functools.reduce(jnp.add, parts)

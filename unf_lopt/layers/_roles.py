@@ -8,8 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from unf_lopt.symmetry import PermutationSpec
-from unf_lopt.symmetry._axes import spaces_of
+from unf_lopt.symmetry import Axis, PermutationSpec, Product
 
 ROLES = ("scalar", "bias", "scale", "weight", "kernel", "embedding", "first", "last")
 _SCALE_NAMES = ("scale", "gamma", "gain")
@@ -53,8 +52,8 @@ def role_features(spec: PermutationSpec, features: Any) -> Any:
     return unflatten(extended)
 
 
-def _roles(path: str, axes: Sequence[Any], fixed: frozenset[str]) -> list[str]:
-    spaces = [set(spaces_of(axis)) for axis in axes]
+def _roles(path: str, axes: Sequence[Axis], fixed: frozenset[str]) -> list[str]:
+    spaces = [_spaces(axis) for axis in axes]
     is_fixed = [own <= fixed for own in spaces if own]  # an axis of size 1 has no space
     name = path.rpartition("/")[2].lower()
     if not is_fixed:
@@ -72,3 +71,11 @@ def _roles(path: str, axes: Sequence[Any], fixed: frozenset[str]) -> list[str]:
     if last and not first:
         roles.append("last")
     return roles
+
+
+def _spaces(axis: Axis) -> set[str]:
+    """The spaces that an axis is made of."""
+    if isinstance(axis, str):
+        return {axis}
+    parts = axis.factors if isinstance(axis, Product) else axis.terms
+    return set().union(*map(_spaces, parts))

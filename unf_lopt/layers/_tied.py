@@ -12,26 +12,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt.layers._diagonals import write_diagonal
-from unf_lopt.layers._fixed import POSITION_CHANNELS, position_encoding
+from unf_lopt.layers._fixed_axes import POSITION_CHANNELS, position_encoding
 from unf_lopt.layers._linear import Restored, check_layer_options, input_channels_of
-from unf_lopt.layers._once import computed_once
+from unf_lopt.layers._pooling import LazyFeatures, whole_features
 from unf_lopt.layers._stacks import Stack, make_stacks, stack, unstack
 from unf_lopt.layers._tied_means import (
     RANKS,
     SOURCES,
     Part,
+    StackReading,
     TensorMeans,
     diagonal_blocks,
     pair_parts,
     pair_tables,
     rank_class,
+    read_lazy_stack,
+    read_stack,
     rows_at,
     space_groups,
     space_means,
-    stack_diagonal,
     tensor_means,
     vectors_of,
 )
+from unf_lopt.layers._xla_hints import computed_once
 from unf_lopt.symmetry import PermutationSpec
 
 
@@ -204,40 +207,82 @@ class TiedLinear:
         self, params: Mapping[str, jax.Array], arrays: Sequence[jax.Array]
     ) -> list[jax.Array]:
         """The same on the arrays of :meth:`packed`."""
-        params = self.tables(params)
+        tables = self.tables(params)
         arrays = [computed_once(x) for x in arrays]
+        readings = [
+            read_stack(own, x, *self._matrices_of_entries(tables, own))
+            for own, x in zip(self.stacks, arrays, strict=True)
+        ]
+        results = self._apply_to_readings(tables, readings)
+        return self._with_pairs(tables, arrays, results) if self.cross_terms else results
+
+    def apply_lazily(
+        self, params: Mapping[str, jax.Array], features: Sequence[LazyFeatures]
+    ) -> list[jax.Array]:
+        """The same on features of the view's blocks that are not there whole.
+
+        Those of large tensors never are, but for cross terms.
+
+        Returns:
+          The blocks of the spec's view, ``[*shape, output channels]``.
+        """
+        large = set() if self.cross_terms else {n for n, x in enumerate(features) if x.is_large}
+        small = [n for n in range(len(features)) if n not in large]
+        arrays = dict(zip(small, whole_features([features[n] for n in small]), strict=True))
+        if self.cross_terms:
+            results = self.apply_packed(params, stack(self.stacks, arrays))
+            return unstack(self.stacks, results)
+        tables, readings = self.tables(params), []
+        for own in self.stacks:
+            matrices = self._matrices_of_entries(tables, own)
+            if own.tensors[0] in large:
+                lazy = [features[n] for n in own.tensors]
+                readings.append(read_lazy_stack(own, lazy, *matrices))
+            else:
+                x = jnp.stack([computed_once(arrays[n]) for n in own.tensors])
+                readings.append(read_stack(own, x, *matrices))
+        return unstack(self.stacks, self._apply_to_readings(tables, readings))
+
+    def _matrices_of_entries(
+        self, tables: Mapping[str, jax.Array], own: Stack
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Coefficients of an entry itself, and of its transpose where there is one."""
+        rank = rank_class(own.rank)
+        return tables["self"][rank], tables["swap"][rank - 2] if own.pairs else None
+
+    def _apply_to_readings(
+        self, tables: Mapping[str, jax.Array], readings: Sequence[StackReading]
+    ) -> list[jax.Array]:
+        """The layer, but for cross terms: ``[tensors, *shape, output channels]`` by stack."""
         stacks = self.stacks
-        vectors = vectors_of(stacks, arrays)
-        constants = self._constants(params, tensor_means(stacks, arrays, vectors))
-        along = self._along_axes(params, vectors)
+        vectors = vectors_of(readings)
+        constants = self._constants(tables, tensor_means(stacks, readings, vectors))
+        along = self._along_axes(tables, vectors)
         results = []
-        for number, (own, x) in enumerate(zip(stacks, arrays, strict=True)):
-            result = self._of_entries(params, number, x, along)
+        for number, (own, reading) in enumerate(zip(stacks, readings, strict=True)):
+            result = self._of_entries(tables, number, reading, along)
             constant = constants[number]
             for axis in range(own.rank):
                 vector = along[number, (axis,)]
                 vector = vector + constant[:, None] if axis == 0 else vector
                 result = result + _spread(vector, own, (axis,))
             results.append(result if own.rank else result + constant)
-        if self.cross_terms:
-            results = self._with_pairs(params, arrays, results)
         return results
 
     def _of_entries(
         self,
-        params: Mapping[str, jax.Array],
+        tables: Mapping[str, jax.Array],
         number: int,
-        x: jax.Array,
+        reading: StackReading,
         along: Mapping[Part, jax.Array],
     ) -> jax.Array:
         """What an entry gives itself, its transposes and the diagonals that it is on."""
         own = self.stacks[number]
-        rank = rank_class(own.rank)
-        result = x @ params["self"][rank]
+        result = reading.itself
         for pair in own.pairs:
-            swapped = x @ params["swap"][rank - 2]
-            result = result + jnp.swapaxes(swapped, 1 + pair[0], 1 + pair[1])
-            diagonal = stack_diagonal(x, pair) @ params["own_diagonal"][rank - 2]
+            result = result + jnp.swapaxes(reading.swapped, 1 + pair[0], 1 + pair[1])
+            coefficients = tables["own_diagonal"][rank_class(own.rank) - 2]
+            diagonal = reading.diagonals[pair] @ coefficients
             vector = along[number, pair]
             shape = [-1 if axis == pair[0] else 1 for axis in range(own.rank - 1)]
             diagonal = diagonal + vector.reshape(len(vector), *shape, self.output_channels)

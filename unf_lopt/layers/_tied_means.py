@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from unf_lopt.layers._diagonals import read_diagonal
+from unf_lopt.layers._pooling import LazyFeatures, whole_features
 from unf_lopt.layers._stacks import Stack
 
 # Tensors of more axes than this are one class.
@@ -41,17 +42,79 @@ def rank_class(rank: int) -> int:
 
 
 # ------------------------------------------------------------------------------ along one axis
-def vectors_of(stacks: Sequence[Stack], arrays: Sequence[jax.Array]) -> dict[Part, jax.Array]:
-    """For every axis, and every diagonal, the mean over all other axes: ``[tensors, size, C]``."""
-    vectors = {}
-    for number, (own, x) in enumerate(zip(stacks, arrays, strict=True)):
-        for axis, mean in enumerate(_means_along(own.rank, x)):
-            vectors[number, (axis,)] = mean
-        for pair in own.pairs:
-            diagonal = stack_diagonal(x, pair)
-            others = tuple(1 + axis for axis in range(own.rank - 1) if axis != pair[0])
-            vectors[number, pair] = jnp.mean(diagonal, axis=others) if others else diagonal
-    return vectors
+@dataclasses.dataclass(frozen=True)
+class StackReading:
+    """What a tied layer reads of a stack.
+
+    Attributes:
+      itself: its entries times their own coefficients, ``[tensors, *shape, output channels]``.
+      swapped: times those of the transposed entry; None where no axes can be exchanged.
+      vectors: for every axis, and every diagonal, the mean over all other axes:
+        ``[tensors, size, C]``.
+      diagonals: for every pair of axes in one space: ``[tensors, *shape without one, C]``.
+      scalars: the entries of scalars, ``[tensors, C]``; None for others.
+    """
+
+    itself: jax.Array
+    swapped: jax.Array | None
+    vectors: dict[Axes, jax.Array]
+    diagonals: dict[Axes, jax.Array]
+    scalars: jax.Array | None
+
+
+def read_stack(own: Stack, x: jax.Array, itself: jax.Array, swap: jax.Array | None) -> StackReading:
+    """Reads a stack of features ``[tensors, *shape, C]``, with two matrices ``[C, O]``."""
+    diagonals = {pair: stack_diagonal(x, pair) for pair in own.pairs}
+    vectors = {(axis,): mean for axis, mean in enumerate(_means_along(own.rank, x))}
+    return StackReading(
+        x @ itself,
+        x @ swap if own.pairs else None,
+        vectors | _diagonal_means(own, diagonals),
+        diagonals,
+        None if own.rank else x,
+    )
+
+
+def read_lazy_stack(
+    own: Stack, lazy: Sequence[LazyFeatures], itself: jax.Array, swap: jax.Array | None
+) -> StackReading:
+    """The same of a stack of large tensors whose features are not there."""
+    matrix = jnp.concatenate([itself, swap], axis=1) if own.pairs else itself
+    kept = [(axis,) for axis in range(own.rank)]
+    readings = [features.read(matrix, kept) for features in lazy]
+    product = jnp.stack([reading.product for reading in readings])
+    channels = itself.shape[1]
+    diagonals = {
+        pair: jnp.stack(
+            whole_features([x.on_diagonal(diagonal_blocks(own.rank, pair)) for x in lazy])
+        )
+        for pair in own.pairs
+    }
+    vectors = {axes: jnp.stack([reading.means[axes] for reading in readings]) for axes in kept}
+    return StackReading(
+        product[..., :channels],
+        product[..., channels:] if own.pairs else None,
+        vectors | _diagonal_means(own, diagonals),
+        diagonals,
+        None,
+    )
+
+
+def _diagonal_means(own: Stack, diagonals: Mapping[Axes, jax.Array]) -> dict[Axes, jax.Array]:
+    means = {}
+    for pair, diagonal in diagonals.items():
+        others = tuple(1 + axis for axis in range(own.rank - 1) if axis != pair[0])
+        means[pair] = jnp.mean(diagonal, axis=others) if others else diagonal
+    return means
+
+
+def vectors_of(readings: Sequence[StackReading]) -> dict[Part, jax.Array]:
+    """The vectors of all stacks."""
+    return {
+        (number, axes): vector
+        for number, reading in enumerate(readings)
+        for axes, vector in reading.vectors.items()
+    }
 
 
 def _means_along(rank: int, x: jax.Array) -> list[jax.Array]:
@@ -171,12 +234,13 @@ class TensorMeans:
 
 
 def tensor_means(
-    stacks: Sequence[Stack], arrays: Sequence[jax.Array], vectors: Mapping[Part, jax.Array]
+    stacks: Sequence[Stack], readings: Sequence[StackReading], vectors: Mapping[Part, jax.Array]
 ) -> TensorMeans:
     """The mean of every tensor, and of all tensors of a rank and all diagonals together."""
     rows, sources = [], []
-    for number, (own, x) in enumerate(zip(stacks, arrays, strict=True)):
-        rows.append(jnp.mean(vectors[number, (0,)], axis=1) if own.rank else x)
+    for number, (own, reading) in enumerate(zip(stacks, readings, strict=True)):
+        scalars = reading.scalars
+        rows.append(jnp.mean(vectors[number, (0,)], axis=1) if scalars is None else scalars)
         sources += [rank_class(own.rank)] * len(own.tensors)
     count = len(sources)
     for number, own in enumerate(stacks):

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from unf_lopt.layers._fixed import plain_spec, position_encoding
+from unf_lopt.layers._fixed_axes import plain_spec, position_encoding
 from unf_lopt.layers._linear import EquivariantLinear
 from unf_lopt.layers._partitions import valid_partitions
 from unf_lopt.layers._plan import Term, terms

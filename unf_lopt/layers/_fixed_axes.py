@@ -8,7 +8,8 @@ from collections import Counter
 
 import numpy as np
 
-from unf_lopt.layers._partitions import bell_number, check_option
+from unf_lopt._options import check_option
+from unf_lopt.layers._partitions import bell_number
 from unf_lopt.symmetry import PermutationSpec, Product, SpecError, Sum
 
 FIXED_AXES = ("exchangeable", "positional", "free")

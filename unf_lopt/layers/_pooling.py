@@ -1,0 +1,212 @@
+"""What a linear layer reads of a tensor: products of its entries with a matrix, and their means.
+
+Both can be had of features that are never there whole: block by block they are made of other
+arrays, multiplied, added up, and forgotten.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from unf_lopt._types import PyTree
+from unf_lopt.layers._blocks import BLOCK, EntryFunction, block_size, map_tensors
+from unf_lopt.layers._diagonals import read_diagonal
+from unf_lopt.layers._partitions import Partition
+from unf_lopt.symmetry import PermutationSpec
+
+# Entries of a tensor whose features are never there whole.
+LARGE = 4 * BLOCK
+
+Axes = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a layer reads of one tensor.
+
+    Attributes:
+      product: entries times a matrix, ``[*shape, columns]``.
+      means: over all axes but some, by those that are kept, ``[*sizes, channels]``.
+    """
+
+    product: jax.Array
+    means: Mapping[Axes, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class LazyFeatures:
+    """Features of a tensor as a function of other arrays, entry by entry.
+
+    Attributes:
+      function: of arrays ``[entries, *channels]``; gives ``[entries, features]``.
+      arrays: its arguments, ``[*shape, channels]``.
+      channels: the shapes of their channels as the function takes them.
+      constants: its last arguments, the same for the whole tensor, ``[1, *channels]``.
+    """
+
+    function: EntryFunction
+    arrays: tuple[jax.Array, ...]
+    channels: tuple[tuple[int, ...], ...]
+    constants: tuple[jax.Array, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tensor."""
+        return self.arrays[0].shape[:-1]
+
+    def of(self, arrays: Sequence[jax.Array]) -> jax.Array:
+        """Features ``[*any, features]`` of arrays ``[*any, channels]``."""
+        shape = arrays[0].shape[:-1]
+        count = math.prod(shape)
+        flat = [x.reshape(count, *own) for x, own in zip(arrays, self.channels, strict=True)]
+        features = self.function(*flat, *self.constants)
+        return features.reshape(*shape, features.shape[-1])
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the features are better not there whole."""
+        return math.prod(self.shape) >= LARGE
+
+    def on_diagonal(self, blocks: Partition) -> LazyFeatures:
+        """The features of the entries whose indices in a block are equal."""
+        arrays = tuple(read_diagonal(x, blocks) for x in self.arrays)
+        return dataclasses.replace(self, arrays=arrays)
+
+    def probe(self) -> jax.Array:
+        """The features of an entry of zeros, ``[1, features]``: for their number and type."""
+        return self.of([jnp.zeros((1, x.shape[-1]), x.dtype) for x in self.arrays])
+
+    def read(self, matrix: jax.Array, kept: Collection[Axes], block: int = BLOCK) -> Reading:
+        """Products with a matrix ``[features, columns]``, and means over all axes but some.
+
+        Blocks are slices of the longest axis. Means that keep it are those of slices; the others
+        are taken of the sum over all slices, a mean over the one axis.
+        """
+        shape = self.shape
+        axis = max(range(len(shape)), key=lambda axis: shape[axis])
+        length = shape[axis]
+        rows = block_size(length, max(1, block // max(1, math.prod(shape) // max(1, length))))
+        arrays = [jnp.moveaxis(x, axis, 0) for x in self.arrays]
+        along = [tuple(a for a in axes if a != axis) for axes in kept if axis in axes]
+
+        @jax.checkpoint
+        def step(total: jax.Array, own: Sequence[jax.Array]) -> tuple[jax.Array, PyTree]:
+            features = self.of(own)
+            means = _means(features, axis, along)
+            return total + jnp.sum(features, axis=0), (features @ matrix, means)
+
+        example = jax.eval_shape(lambda *own: self.of(own)[0], *arrays)
+        total = jnp.zeros(example.shape, example.dtype)
+        total, (product, means) = _scan_slices(step, total, arrays, rows)
+        found = {
+            tuple(sorted((*axes, axis))): jnp.moveaxis(mean, 0, sum(a < axis for a in axes))
+            for axes, mean in zip(along, means, strict=True)
+        }
+        mean = total / length
+        for axes in kept:
+            if axis not in axes:
+                dropped = tuple(
+                    a - (a > axis) for a in range(len(shape)) if a not in axes and a != axis
+                )
+                found[axes] = jnp.mean(mean, axis=dropped) if dropped else mean
+        return Reading(jnp.moveaxis(product, 0, axis), found)
+
+
+def whole_features(lazy: Sequence[LazyFeatures]) -> list[jax.Array]:
+    """The features of some tensors, ``[*shape, features]``, computed together.
+
+    All have one function and equally many arguments.
+    """
+    if not lazy:
+        return []
+    of_entries = [
+        [own.arrays[i].reshape(math.prod(own.shape), *own.channels[i]) for own in lazy]
+        for i in range(len(lazy[0].arrays))
+    ]
+    constants = [[own.constants[i][0] for own in lazy] for i in range(len(lazy[0].constants))]
+    results = map_tensors(lazy[0].function, of_entries, constants)
+    return [x.reshape(*own.shape, x.shape[-1]) for own, x in zip(lazy, results, strict=True)]
+
+
+def _means(features: jax.Array, first: int, along: Iterable[Axes]) -> list[jax.Array]:
+    """Of slices of an axis, put first: means over all others but some, ``[rows, *sizes, C]``."""
+    rank = features.ndim - 1
+    places = {axis: axis + (axis < first) for axis in range(rank) if axis != first}
+    results = []
+    for axes in along:
+        dropped = tuple(place for axis, place in places.items() if axis not in axes)
+        results.append(jnp.mean(features, axis=dropped) if dropped else features)
+    return results
+
+
+def _scan_slices(
+    step: EntryFunction, total: jax.Array, arrays: Sequence[jax.Array], rows: int
+) -> tuple[jax.Array, PyTree]:
+    """Scans over slices of the first axis of some arrays; results of slices are joined again."""
+    length = arrays[0].shape[0]
+    whole = length // rows * rows
+    parts = [x if whole == length else x[:whole] for x in arrays]
+    cut = [x.reshape(-1, rows, *x.shape[1:]) for x in parts]
+    total, results = lax.scan(step, total, cut)
+    results = jax.tree.map(lambda x: x.reshape(whole, *x.shape[2:]), results)
+    if whole < length:
+        total, rest = step(total, [x[whole:] for x in arrays])
+        results = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), results, rest)
+    return total, results
+
+
+def lazy_features(
+    spec: PermutationSpec,
+    function: EntryFunction,
+    trees: Sequence[PyTree],
+    of_tensors: Sequence[PyTree] = (),
+) -> list[LazyFeatures]:
+    """For every block of a spec's view its features, as a function of some trees.
+
+    Args:
+      spec: the weight space.
+      function: as :func:`in_blocks` takes it.
+      trees: leaves ``[*parameter.shape, *channels]``.
+      of_tensors: leaves ``[*channels]``.
+
+    Raises:
+      SpecError: a tree does not fit the spec.
+    """
+    columns, channels = [], []
+    for tree in trees:
+        leaves, unflatten = spec.flatten(tree)
+        own = [
+            jnp.shape(leaf)[len(shape) :] for leaf, shape in zip(leaves, spec.shapes, strict=True)
+        ]
+        flat = [
+            jnp.reshape(leaf, (*shape, math.prod(behind)))
+            for leaf, shape, behind in zip(leaves, spec.shapes, own, strict=True)
+        ]
+        columns.append(spec.view.flatten(unflatten(flat))[0])
+        channels.append(own[0])
+    numbers = jax.tree.leaves(unflatten(range(len(spec.paths))))
+    constants = [dict(zip(numbers, jax.tree.leaves(t), strict=True)) for t in of_tensors]
+    return [
+        LazyFeatures(
+            function,
+            tuple(column[number] for column in columns),
+            tuple(channels),
+            tuple(jnp.asarray(column[parameter])[None] for column in constants),
+        )
+        for number, parameter in enumerate(_parameters_of_blocks(spec))
+    ]
+
+
+def _parameters_of_blocks(spec: PermutationSpec) -> list[int]:
+    """The parameter, by its number, that every block of the view is cut out of."""
+    numbered = [  # what a block keeps of its parameter are the channels: as many as its number
+        jax.ShapeDtypeStruct((*shape, number), jnp.float32)
+        for number, shape in enumerate(spec.shapes)
+    ]
+    return [block.shape[-1] for block in jax.eval_shape(spec.view.split, numbered)]
