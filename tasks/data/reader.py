@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt import ecosystem
@@ -63,6 +64,10 @@ class PositionedReader(abc.ABC):
     @abc.abstractmethod
     def with_seed(self, seed: int) -> "PositionedReader":
         """A reader of the same examples and split at position 0, in the order of `seed`."""
+
+    @abc.abstractmethod
+    def on_device(self) -> "ecosystem.DeviceReader":
+        """The same examples as arrays on the device, for batches that are made in a program."""
 
     def generator(self, number: int) -> np.random.Generator:
         """Random numbers that depend on (seed, split, number) and on nothing else."""
@@ -139,6 +144,23 @@ class BatchReader(PositionedReader):
     def with_seed(self, seed: int) -> "BatchReader":
         """A reader of the same arrays and split at position 0, in the order of `seed`."""
         return BatchReader(self._arrays, self._batch_size, seed=seed, split=self._split)
+
+    def on_device(self) -> "ecosystem.DeviceReader":
+        """The examples on the device; shuffled anew in every epoch, as the batches here are."""
+        examples, size, per_epoch = self._examples, self._batch_size, self.batches_per_epoch
+        arrays = {name: jnp.asarray(array) for name, array in self._arrays.items()}
+
+        def places(key: jax.Array, start: jax.Array, count: int) -> jax.Array:
+            first = start // per_epoch
+            epochs = first + jnp.arange(-(-count // per_epoch) + 1)
+            keys = jax.vmap(lambda epoch: jax.random.fold_in(key, epoch))(epochs)
+            orders = jax.vmap(lambda own: jax.random.permutation(own, examples))(keys)
+            rows = orders[:, : per_epoch * size].reshape(-1, size)
+            return jax.lax.dynamic_slice_in_dim(rows, start - first * per_epoch, count)
+
+        return ecosystem.DeviceReader(
+            places, lambda rows: {name: array[rows] for name, array in arrays.items()}
+        )
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         # The last epoch's order is kept as one tuple: threads in different epochs may replace

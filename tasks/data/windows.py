@@ -4,6 +4,8 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt import ecosystem
@@ -61,6 +63,24 @@ class WindowReader(PositionedReader):
         """A reader of the same text and split at position 0, in the order of `seed`."""
         length = len(self._offsets) - 1
         return WindowReader(self._tokens, length, self._batch_size, seed=seed, split=self._split)
+
+    def on_device(self) -> "ecosystem.DeviceReader":
+        """The text on the device; windows start anywhere, as those here do."""
+        tokens, offsets = jnp.asarray(self._tokens), jnp.asarray(self._offsets)
+        count_of_places = len(self._tokens) - len(self._offsets) + 1
+
+        def places(key: jax.Array, start: jax.Array, count: int) -> jax.Array:
+            def of_batch(number: jax.Array) -> jax.Array:
+                own = jax.random.fold_in(key, number)
+                return jax.random.randint(own, (self._batch_size,), 0, count_of_places)
+
+            return jax.vmap(of_batch)(start + jnp.arange(count))
+
+        def batch(starts: jax.Array) -> dict[str, jax.Array]:
+            windows = tokens[starts[:, None] + offsets]
+            return {"obs": windows[:, :-1], "target": windows[:, 1:]}
+
+        return ecosystem.DeviceReader(places, batch)
 
 
 def window_datasets(

@@ -13,6 +13,7 @@ from unf_lopt.ecosystem._version import EcosystemMissing, describe, load, versio
 # This project's own functions over the ecosystem, for what the two versions do differently.
 _OURS = {
     "MetaGradient": "gradients",
+    "DeviceReader": "data",
     "InnerState": "adapter",
     "PositionedIterator": "data",
     "SPLITS": "data",
@@ -24,6 +25,7 @@ _OURS = {
     "apply_gradient": "gradients",
     "compute_gradient": "gradients",
     "data_source": "data",
+    "device_reader": "data",
     "define_flags": "config",
     "fresh_datasets": "data",
     "gradient_estimator": "gradients",

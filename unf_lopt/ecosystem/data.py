@@ -1,10 +1,12 @@
 """Where a task's data stand: reading and setting the position of readers that have one."""
 
 import copy
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
 from unf_lopt import ecosystem
 
@@ -28,6 +30,36 @@ class PositionedIterator(Protocol):
 
     def with_seed(self, seed: int) -> "PositionedIterator":
         """An iterator over the same examples, at position 0, in the order of `seed`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceReader:
+    """Examples on the device, and batches of them that a compiled program makes by their number.
+
+    Attributes:
+      places: ``places(key, start, count)``: where the batches ``start`` to ``start + count - 1`` of
+        a sequence are, an array ``[count, ...]``; ``start`` may be traced, ``count`` may not.
+      batch: from one row of it to the batch.
+    """
+
+    places: Callable[[jax.Array, jax.Array, int], jax.Array]
+    batch: Callable[[jax.Array], Any]
+
+
+def device_reader(datasets: "ecosystem.Datasets | None", split: str = "train") -> Any:
+    """The `DeviceReader` of a split, or None where its reader has none.
+
+    A reader has one if it has a method `on_device`, as this project's have. A task without data
+    has batches of None.
+
+    Args:
+      datasets: the `datasets` of a task or task family, which is None for tasks without data.
+      split: one of `SPLITS`.
+    """
+    if datasets is None:
+        return DeviceReader(lambda key, start, count: jnp.zeros((count, 0)), lambda place: None)
+    reader = datasets.split(split)
+    return reader.on_device() if hasattr(reader, "on_device") else None
 
 
 def positions(datasets: "ecosystem.Datasets | None") -> dict[str, int] | None:

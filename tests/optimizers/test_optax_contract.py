@@ -1,0 +1,148 @@
+"""What optax's own common tests ask of every optimizer, asked of every one of ours."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from tests.optimizers.problems import CHAIN
+from unf_lopt import infer_spec, optimizers, to_optax
+
+NAMES = sorted(optimizers.OPTIMIZERS)
+KEY = jax.random.key(0)
+SMALL = {"hidden_channels": 3, "hidden_layers": 1}
+
+
+def made(name, loss=CHAIN.loss, params=None, **options):
+    """The transformation of an initial theta, and the optimizer."""
+    params = CHAIN.random(0, "float32") if params is None else params
+    small = {} if name == "learned_sgdm" else SMALL
+    lopt = optimizers.OPTIMIZERS[name](nominal="adam", **small, **options)
+    spec = infer_spec(loss, params)
+    theta = lopt.bind(spec).init(KEY)
+    return to_optax(theta, loss, params, optimizer=lopt), lopt
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_map_params_walks_the_state(name):
+    transformation, _ = made(name)
+    params = CHAIN.random(0, "float32")
+    state = transformation.init(params)
+    same = optax.tree.map_params(transformation, lambda v: v, state)
+    assert jax.tree.structure(same) == jax.tree.structure(state)
+    shapes = []
+    optax.tree.map_params(
+        transformation, lambda v, w: shapes.append((v.shape, w.shape)), state, params
+    )
+    # Adam's two moments, and the six momenta of a functional: all like the parameters.
+    assert len(shapes) == 4 * (2 if name == "learned_sgdm" else 8)
+    assert all(own == of_params for own, of_params in shapes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_updates_and_states_keep_shapes_types_and_shardings(name):
+    transformation, _ = made(name)
+    params = CHAIN.random(0, "float32")
+    step = jax.jit(transformation.update)
+    state = transformation.init(params)
+    updates, after = step(CHAIN.random(1, "float32"), state, params)
+    assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, after)
+    assert jax.tree.map(jax.typeof, updates) == jax.tree.map(jax.typeof, params)
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharded = jax.sharding.NamedSharding(mesh, jax.P("x"))
+    params = jax.tree.map(lambda w: jax.device_put(w, sharded), params)
+    shardings = []
+    optax.tree.map_params(
+        transformation, lambda v: shardings.append(v.sharding), transformation.init(params)
+    )
+    assert set(shardings) == {sharded}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("wrapper", ["masked", "partition", "selective_transform"])
+def test_parts_of_the_parameters_are_trained_or_the_error_says_how(name, wrapper):
+    transformation, lopt = made(name)
+    params = CHAIN.random(0, "float32")
+    trained = {"first": {"w": True, "b": False}, "last": {"w": True, "b": True}}
+    labels = jax.tree.map(lambda own: "train" if own else "freeze", trained)
+    wrapped = {
+        "masked": lambda: optax.masked(transformation, trained),
+        "partition": lambda: optax.partition(
+            {"train": transformation, "freeze": optax.set_to_zero()}, labels
+        ),
+        "selective_transform": lambda: optax.selective_transform(
+            transformation, freeze_mask=jax.tree.map(lambda own: not own, trained)
+        ),
+    }[wrapper]()
+    frozen = ("first/b",)
+    if not lopt.one_theta_for_all:
+        with pytest.raises(ValueError, match=r"\['first/b'\].*frozen=\('first/b',\)"):
+            wrapped.init(params)
+        return
+    updates, _ = wrapped.update(CHAIN.random(1, "float32"), wrapped.init(params), params)
+    options = {} if name == "learned_sgdm" else SMALL
+    alone = optimizers.OPTIMIZERS[name](nominal="adam", frozen=frozen, **options)
+    theta = alone.bind(CHAIN.spec).init(KEY)
+    expected = to_optax(theta, CHAIN.loss, params, optimizer=alone)
+    expected, _ = expected.update(CHAIN.random(1, "float32"), expected.init(params), params)
+    for path in ("w",):
+        np.testing.assert_allclose(updates["first"][path], expected["first"][path], rtol=1e-6)
+    np.testing.assert_allclose(updates["last"]["w"], expected["last"]["w"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_flax_optimizer_trains_with_it(name):
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.a, self.b = nnx.Linear(4, 6, rngs=rngs), nnx.Linear(6, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.b(nnx.relu(self.a(x)))
+
+    x, y = jax.random.normal(jax.random.key(1), (8, 4)), jnp.arange(8) % 3
+
+    def compute(model):
+        return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+
+    model = Net(nnx.Rngs(0))
+    graph, params = nnx.split(model, nnx.Param)
+    transformation, _ = made(name, lambda own: compute(nnx.merge(graph, own)), params)
+    optimizer = nnx.Optimizer(model, transformation, wrt=nnx.Param)
+    before = compute(model)
+    for _ in range(10):
+        _, gradient = nnx.value_and_grad(compute)(model)
+        optimizer.update(model, gradient)
+    assert compute(model) < before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_and_empty_leaves(name):
+    def loss(params):
+        hidden = jnp.tanh(jnp.ones((2, 3)) @ params["a"])
+        return jnp.mean(hidden @ params["b"]) + jnp.sum(params["empty"])
+
+    params = {"a": jnp.ones((3, 4)), "none": None, "b": jnp.ones((4, 2)), "empty": jnp.ones((0, 5))}
+    if name == "nfn":
+        loss, params = CHAIN.loss, {**CHAIN.random(0, "float32"), "none": None}
+    transformation, _ = made(name, loss, params)
+    updates, _ = transformation.update(jax.grad(loss)(params), transformation.init(params), params)
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_scaled_chained_injected_and_accumulated_like_any(name):
+    transformation, _ = made(name)
+    params, grad = CHAIN.random(0, "float32"), CHAIN.random(1, "float32")
+    plain, _ = transformation.update(grad, transformation.init(params), params)
+    chain = optax.chain(transformation, optax.scale(0.5))
+    halved, _ = chain.update(grad, chain.init(params), params, value=jnp.float32(1.0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, 0.5 * b, rtol=1e-6), halved, plain)
+    every = optax.MultiSteps(transformation, every_k_schedule=2)
+    state = every.init(params)
+    first, state = every.update(grad, state, params)
+    second, _ = every.update(grad, state, params)
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(first))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), second, plain)

@@ -1,0 +1,74 @@
+"""What the estimators of this room share: their arguments, and the form of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
+from unf_lopt.estimators.horizons import Horizons
+from unf_lopt.estimators.inner_run import InnerRun, Losses
+from unf_lopt.estimators.objective import Objective
+
+
+def require_positive(name: str, **numbers: Any) -> None:
+    """Refuses what is no whole number of at least 1.
+
+    Raises:
+      ValueError: naming it.
+    """
+    for argument, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}({argument}={value!r}): must be a whole number, 1 or more.")
+
+
+class CompiledEstimator(ecosystem.GradientEstimator):
+    """A gradient estimator whose outer step is one compiled program, batches included.
+
+    Args:
+      task_family: what is trained on; its data must be readable on the device.
+      learned_opt: the ecosystem's `LearnedOptimizer`.
+      horizons: how long inner runs are.
+      objective: what is lowered.
+    """
+
+    def __init__(
+        self, task_family: Any, learned_opt: Any, horizons: Horizons, objective: Objective
+    ):
+        self.task_family = task_family
+        self.learned_opt = learned_opt
+        self.horizons = horizons
+        self.run = InnerRun(task_family, learned_opt, objective)
+        for split in {"train", objective.split}:
+            self.run.reader(split)  # says at once if the data cannot be read
+        self._estimate = jax.jit(self.estimate)
+
+    def task_name(self) -> str:
+        """The name of the task family, as GitHub main's estimators say it."""
+        return self.task_family.name
+
+    def estimate(
+        self, theta: PyTree, key: jax.Array, state: PyTree
+    ) -> tuple[PyTree, PyTree, Losses]:
+        """Meta-gradient, next state and losses: a pure function."""
+        raise NotImplementedError
+
+    def compute_gradient_estimate(
+        self,
+        worker_weights: Any,
+        key: jax.Array,
+        state: PyTree,
+        with_summary: bool = False,
+        datas_list: Any = None,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """The ecosystem's interface; no metrics are made."""
+        grad, state, losses = self._estimate(worker_weights.theta, key, state)
+        counted = jnp.maximum(losses.counted, 1)
+        out = ecosystem.GradientEstimatorOut(
+            mean_loss=losses.total / counted, grad=grad, unroll_state=state, unroll_info=None
+        )
+        return out, {"mean||plain_loss": losses.plain / counted, "mean||bounded": losses.bounded}

@@ -1,0 +1,114 @@
+"""What outer training lowers: a function of the losses of an inner run."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import gin
+import jax
+import jax.numpy as jnp
+
+from unf_lopt._options import check_option
+
+# Added to a loss under the logarithm: below it, lower losses count for less and less.
+LOG_OFFSET = 1e-3
+# A loss is bounded by its own start, so that a run that diverges cannot drown the others.
+_LARGEST_RATIO = 3.0
+KINDS = ("mean", "log")
+SPLITS = ("train", "inner_valid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The meta-loss of an inner run of T steps: the mean over its counted steps of φ(loss).
+
+    A loss that is not finite, or above ``l₀ + 2·|l₀|`` with l₀ the run's first, counts as that
+    bound: the same for every optimizer.
+
+    Attributes:
+      kind: ``"mean"``: φ(l) = l; ``"log"``: φ(l) = log(l + 0.001), with which every factor
+        counts the same, however small the loss is already.
+      start: steps count from this share of the run; 0 for all of them, 1 for the last alone (the
+        loss at the end of the horizon: Zhou et al., arXiv 2402.05232, appendix C.2).
+      split: of whose batches the loss is; ``"inner_valid"`` costs one more loss a counted step.
+
+    Raises:
+      ValueError: at construction, for a kind or split that there is not, or a share outside of
+        [0, 1].
+    """
+
+    kind: str = "log"
+    start: float = 0.0
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        check_option("objective.kind", self.kind, KINDS)
+        check_option("objective.split", self.split, SPLITS)
+        if not 0 <= self.start <= 1:
+            raise ValueError(f"objective.start={self.start}: must be from 0 to 1.")
+
+    def counts(self, step: jax.Array, horizon: jax.Array) -> jax.Array:
+        """Whether step number ``step``, from 0 to ``horizon`` − 1, counts; 1 or 0."""
+        first = jnp.minimum(jnp.floor(self.start * horizon), horizon - 1)
+        return (step >= first).astype(jnp.float32)
+
+    def share(self, horizon: jax.Array) -> jax.Array:
+        """The share of the steps that count, for the scale of truncated estimates."""
+        first = jnp.minimum(jnp.floor(self.start * horizon), horizon - 1)
+        return 1 - first / horizon
+
+    def value(self, loss: jax.Array, first_loss: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """φ of the bounded loss, and whether it had to be bounded."""
+        bound = first_loss + (_LARGEST_RATIO - 1) * jnp.abs(first_loss)
+        bound = jnp.where(jnp.isfinite(bound), bound, 1.0)
+        bad = ~(loss <= bound)  # also where it is NaN
+        # The inner one keeps the derivative of what is not taken finite.
+        loss = jnp.where(bad, bound, jnp.where(bad, 0.0, loss))
+        return self.transformed(loss), bad
+
+    def transformed(self, loss: jax.Array) -> jax.Array:
+        """φ(loss)."""
+        if self.kind == "mean":
+            return loss
+        return jnp.log(jnp.maximum(loss, 0.0) + LOG_OFFSET)
+
+
+@gin.configurable(module="unf_lopt")
+def objective(kind: str = "log", start: float = 0.0, split: str = "train") -> Objective:
+    """What outer training lowers, see :class:`Objective`.
+
+    Args:
+      kind: ``"mean"`` or ``"log"``.
+      start: steps count from this share of a run.
+      split: ``"train"`` or ``"inner_valid"``.
+    """
+    return Objective(kind, start, split)
+
+
+@gin.configurable(module="unf_lopt")
+def with_objective(task_family: Any, kind: str = "log") -> Any:
+    """A task family whose meta-loss the ecosystem's own estimators transform.
+
+    They pass every loss through ``task.normalizer`` before they average it, on both versions.
+
+    Args:
+      task_family: a `TaskFamily`.
+      kind: ``"mean"``: as it is; ``"log"``: ``log(normalizer(loss) + 0.001)``.
+
+    Returns:
+      A family with the same name, data and tasks.
+    """
+    chosen = Objective(kind)
+    family = copy.copy(task_family)
+    make = task_family.task_fn
+
+    def task_fn(config: Any) -> Any:
+        task = copy.copy(make(config))
+        normalizer = task.normalizer
+        task.normalizer = lambda loss: chosen.transformed(normalizer(loss))
+        return task
+
+    family.task_fn = task_fn
+    return family
