@@ -1,0 +1,269 @@
+"""Directions that hand-designed optimizers step along, as pure functions in the manner of optax.
+
+Every one is an ``optax.GradientTransformation``: its updates point uphill and have no step size.
+They compute in float32, or in a wider type where the gradient has one; decays may be traced, so
+that all of this can be vmapped and differentiated with respect to them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from unf_lopt.optimizers.features import wide_dtype, zero_momentum
+from unf_lopt.optimizers.matrices import Matrices
+
+PyTree = Any
+
+# Coefficients of Newton-Schulz: Jordan et al. (2024).
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+# Under a square root: keeps its derivative finite where a gradient has been zero from the start.
+SMALLEST_SQUARE = 1e-30
+
+
+class AverageState(NamedTuple):
+    """Running averages; None for one that is not kept.
+
+    Attributes:
+      count: updates so far.
+      first: of the gradient, leaves ``[*shape]``.
+      second: of its square, leaves ``[*shape]`` (or its factors).
+    """
+
+    count: jax.Array
+    first: PyTree = None
+    second: PyTree = None
+
+
+def wide(tree: PyTree) -> PyTree:
+    """The tree in float32, or in the leaves' own types where they are wider."""
+    return jax.tree.map(lambda x: x.astype(wide_dtype(x)), tree)
+
+
+def average(old: PyTree, new: PyTree, decay: Any) -> PyTree:
+    """``decay·old + (1 − decay)·new``, in the type of ``old``."""
+    return jax.tree.map(lambda a, x: (decay * a + (1 - decay) * x).astype(a.dtype), old, new)
+
+
+def unbiased(tree: PyTree, decay: Any, count: Any) -> PyTree:
+    """Averages that began at zero, divided by ``1 − decay^count``."""
+    return jax.tree.map(lambda a: (a / (1 - decay**count)).astype(a.dtype), tree)
+
+
+def unit_rms(x: jax.Array, axis: Any = None) -> jax.Array:
+    """An array over its root mean square along axes; zero, as its derivative, where it is zero."""
+    x = x / _or_one(jnp.max(jnp.abs(x), axis, keepdims=True))  # squares then do not vanish
+    return x / jnp.sqrt(_or_one(jnp.mean(jnp.square(x), axis, keepdims=True)))
+
+
+def _or_one(x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, 1)
+
+
+def momentum(decay: Any, *, debias: bool = True) -> optax.GradientTransformation:
+    """``m ← μ·m + (1 − μ)·∇``, divided by ``1 − μ^t`` if debiased.
+
+    Args:
+      decay: μ.
+      debias: whether the zeros at the start are corrected for.
+    """
+
+    def init(params: PyTree) -> AverageState:
+        return AverageState(jnp.zeros((), jnp.int32), zero_momentum(params))
+
+    def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
+        first, count = average(state.first, wide(grad), decay), state.count + 1
+        return (unbiased(first, decay, count) if debias else first), AverageState(count, first)
+
+    return optax.GradientTransformation(init, update)
+
+
+def adam(b1: Any = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
+    """``m̂ / (√v̂ + ε)`` of debiased averages of the gradient and its square.
+
+    Kingma and Ba, "Adam" (arXiv 1412.6980).
+
+    Args:
+      b1: decay of m.
+      b2: decay of v.
+      eps: ε.
+    """
+
+    def init(params: PyTree) -> AverageState:
+        zeros = zero_momentum(params)
+        return AverageState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+    def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
+        grad, count = wide(grad), state.count + 1
+        first = average(state.first, grad, b1)
+        second = average(state.second, jax.tree.map(jnp.square, grad), b2)
+        direction = jax.tree.map(
+            lambda m, v: whitened(m, v, eps),
+            unbiased(first, b1, count),
+            unbiased(second, b2, count),
+        )
+        return direction, AverageState(count, first, second)
+
+    return optax.GradientTransformation(init, update)
+
+
+def whitened(m: jax.Array, v: jax.Array, eps: float = 1e-8) -> jax.Array:
+    """``m / (√v + ε)``."""
+    return m / (jnp.sqrt(v + SMALLEST_SQUARE) + eps)
+
+
+def factored(
+    matrices: Matrices, b1: Any = 0.9, b2: Any = 0.999, eps: float = 1e-30
+) -> optax.GradientTransformation:
+    """Adam whose second moments are kept as the means of rows and columns.
+
+    For a matrix ``v ≈ r cᵀ / mean(r)`` with r and c the averages of the means of ``∇² + ε`` over
+    columns and over rows; vectors keep their v. Shazeer and Stern, "Adafactor" (arXiv
+    1804.04235), section 3, with momentum. The axes are those of the parameter itself, the last
+    long one against the rest.
+
+    Args:
+      matrices: what the parameters are.
+      b1: decay of m.
+      b2: decay of v.
+      eps: ε, added to squares.
+    """
+
+    def axes_of(role: str, shape: Sequence[int]) -> tuple[Any, Any]:
+        long = [i for i, size in enumerate(shape) if size > 1]
+        if role == "vector":
+            return (), ()
+        return long[-1], tuple(i for i in range(len(shape)) if i != long[-1])
+
+    axes = [axes_of(*own) for own in zip(matrices.roles, matrices.shapes, strict=True)]
+
+    def means(x: jax.Array, own: tuple[Any, Any]) -> tuple[jax.Array, ...]:
+        if own == ((), ()):
+            return (x,)
+        return tuple(jnp.mean(x, axis, keepdims=True) for axis in own)
+
+    def whiten(m: jax.Array, v: tuple[jax.Array, ...]) -> jax.Array:
+        if len(v) == 1:
+            return whitened(m, v[0])
+        row, column = v
+        return whitened(m, row / (jnp.mean(row) + SMALLEST_SQUARE) * column)
+
+    def init(params: PyTree) -> AverageState:
+        zeros = zero_momentum(params)
+        leaves, _ = matrices.flatten(zeros)
+        return AverageState(jnp.zeros((), jnp.int32), zeros, list(map(means, leaves, axes)))
+
+    def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
+        grad, count = wide(grad), state.count + 1
+        leaves, unflatten = matrices.flatten(grad)
+        squares = [means(jnp.square(g) + eps, own) for g, own in zip(leaves, axes, strict=True)]
+        first, second = average(state.first, grad, b1), average(state.second, squares, b2)
+        m, _ = matrices.flatten(unbiased(first, b1, count))
+        direction = unflatten(list(map(whiten, m, unbiased(second, b2, count))))
+        return direction, AverageState(count, first, second)
+
+    return optax.GradientTransformation(init, update)
+
+
+def orthogonalized(
+    matrices: Matrices, decay: Any = 0.95, *, nesterov: bool = True, steps: int = 5
+) -> optax.GradientTransformation:
+    """The momentum of every matrix, its singular values set to one and its RMS to one.
+
+    Muon (Jordan et al., 2024) scaled as Liu et al. (arXiv 2502.16982) do: by shape alone, so that
+    one step size is for all shapes, and for Adam as well. Vectors get Adam's direction without the
+    average of squares, ``m / rms(m)``.
+
+    Args:
+      matrices: what the parameters are.
+      decay: μ of the momentum.
+      nesterov: whether ``μ·m + (1 − μ)·∇`` is orthogonalized instead of m.
+      steps: of Newton-Schulz.
+    """
+    inner = momentum(decay)
+
+    def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
+        direction, state = inner.update(grad, state)
+        if nesterov:
+            direction = average(direction, wide(grad), decay)
+        leaves, unflatten = matrices.flatten(direction)
+        unit = orthogonalize(matrices, leaves, steps)
+        for i, role in enumerate(matrices.roles):
+            if role == "vector":
+                unit[i] = unit_rms(leaves[i])
+        return unflatten(unit), state
+
+    return optax.GradientTransformation(inner.init, update)
+
+
+def orthogonalize(
+    matrices: Matrices, leaves: Sequence[jax.Array], steps: int = 5
+) -> list[jax.Array]:
+    """The matrices with singular values near one, every block scaled to root mean square 1.
+
+    Args:
+      matrices: what the parameters are.
+      leaves: in the order of ``matrices.paths``; vectors stay as they are.
+      steps: of Newton-Schulz.
+
+    Returns:
+      Leaves like the given ones; zero where a matrix is zero.
+    """
+
+    def unit(x: jax.Array) -> jax.Array:
+        return unit_rms(newton_schulz(x, steps), (-2, -1))
+
+    return matrices.map(lambda batches: in_batches(unit, batches), leaves)
+
+
+def in_batches(
+    function: Callable[[jax.Array], jax.Array], matrices: Sequence[jax.Array]
+) -> list[jax.Array]:
+    """Applies a function of wide matrices to equal shapes together, tall ones transposed.
+
+    Args:
+      function: from ``[copies, rows, columns]``, rows ≤ columns, to the same shape.
+      matrices: each ``[copies, rows, columns]``.
+
+    Returns:
+      What it gives for each, transposed back.
+    """
+    is_tall = [x.shape[-2] > x.shape[-1] for x in matrices]
+    flat = [jnp.swapaxes(x, -1, -2) if t else x for x, t in zip(matrices, is_tall, strict=True)]
+    together = defaultdict(list)
+    for i, x in enumerate(flat):
+        together[x.shape[1:], x.dtype].append(i)
+    for members in together.values():
+        batch = function(jnp.concatenate([flat[i] for i in members]))
+        ends = np.cumsum([len(flat[i]) for i in members])[:-1]
+        for i, result in zip(members, jnp.split(batch, ends), strict=True):
+            flat[i] = result
+    return [jnp.swapaxes(x, -1, -2) if t else x for x, t in zip(flat, is_tall, strict=True)]
+
+
+def newton_schulz(x: jax.Array, steps: int = 5) -> jax.Array:
+    """``U Vᵀ`` of ``x = U S Vᵀ``, roughly: singular values between about 0.7 and 1.2.
+
+    ``X ← a·X + (b·X Xᵀ + c·(X Xᵀ)²) X``, from x with Frobenius norm 1 (Jordan et al., "Muon: an
+    optimizer for hidden layers in neural networks", 2024). Multiplying x by a positive number
+    changes nothing; permutations and other rotations of rows and of columns pass through.
+
+    Args:
+      x: ``[..., rows, columns]``; fewest products where rows ≤ columns.
+      steps: how often.
+
+    Returns:
+      As x; zero where a matrix is zero.
+    """
+    a, b, c = _QUINTIC
+    x = unit_rms(x, (-2, -1)) / np.sqrt(x.shape[-2] * x.shape[-1])
+    for _ in range(steps):
+        gram = x @ jnp.swapaxes(x, -1, -2)
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x
