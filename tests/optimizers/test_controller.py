@@ -1,0 +1,166 @@
+"""The mixed step and its controller: symmetry, scale, start values, horizons."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.optimizers.problems import CHAIN, RECURRENT
+from tests.optimizers.weight_spaces import mixed_spec, random_tree
+from unf_lopt.optimizers import controller as control
+from unf_lopt.optimizers.controller import FEATURES, Controller
+from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
+from unf_lopt.optimizers.mixed_step import MixedStep
+
+SPEC = mixed_spec()
+STEP = MixedStep(matrices_of(SPEC), Controller())
+CHAIN_STEP = MixedStep(matrices_of(CHAIN.spec), Controller())
+
+
+def _random(theta, scale=0.3):
+    leaves, treedef = jax.tree.flatten(theta)
+    generator = np.random.default_rng(5)
+    return treedef.unflatten([x + scale * generator.normal(size=x.shape) for x in leaves])
+
+
+@functools.cache
+def _compiled(step):
+    def run(theta, params, grads, losses, num_steps):
+        state, moved = step.init(params, num_steps), []
+        for grad, loss in zip(grads, losses, strict=True):
+            updates, state = step.update(theta, grad, state, params, loss)
+            params = jax.tree.map(jnp.add, params, updates)
+            moved.append(updates)
+        return moved, state
+
+    return jax.jit(run)
+
+
+def _chain(theta, losses=(1.0, 0.5), num_steps=10, scale=1.0, step=CHAIN_STEP):
+    params = CHAIN.random(0, "f4")
+    grads = [jax.tree.map(lambda g: scale * g, CHAIN.random(s, "f4")) for s in (1, 2)]
+    return _compiled(step)(theta, params, grads, jnp.array(losses), num_steps)
+
+
+def _close(found, expected, **tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), found, expected)
+
+
+@pytest.mark.parametrize("pooling", [True, False])
+@jax.enable_x64(True)
+def test_permutations_pass_through(pooling):
+    step = MixedStep(STEP.matrices, Controller(pooling=pooling))
+    theta = _random(step.init_theta(jax.random.PRNGKey(0)))
+    theta = jax.tree.map(lambda x: x.astype("f8"), theta)
+    trees = [random_tree(seed, "f8") for seed in range(3)]
+    permutation = SPEC.sample(jax.random.PRNGKey(3))
+    permute = jax.jit(lambda tree: SPEC.permute(tree, permutation))
+
+    def run(params, *grads):
+        return _compiled(step)(theta, params, grads, jnp.array([2.0, 1.5]), 7)[0]
+
+    expected = [permute(updates) for updates in run(*trees)]
+    _close(run(*map(permute, trees)), expected, rtol=0, atol=1e-11)
+
+
+def test_a_permutation_of_tensors_permutes_the_outputs():
+    net = Controller()
+    theta = _random(net.init(jax.random.PRNGKey(0)))
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(5, FEATURES)), "f4")
+    order = jnp.array([3, 1, 4, 0, 2])
+    _close(net.apply(theta, x[order]), net.apply(theta, x)[order], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", [True, False])
+def test_only_pooling_lets_a_tensor_see_others(pooling):
+    net = Controller(pooling=pooling)
+    theta = _random(net.init(jax.random.PRNGKey(0)))
+    slope = jax.jacobian(lambda x: net.apply(theta, x)[0])(jnp.ones((4, FEATURES)))
+    assert bool(np.any(np.asarray(slope)[:, 1:])) == pooling
+
+
+def test_the_ablation_has_as_many_parameters():
+    sizes = [
+        jax.tree.map(jnp.shape, Controller(pooling=p).init(jax.random.PRNGKey(0)))
+        for p in (True, False)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_it_starts_as_the_step_without_it():
+    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    alone = MixedStep(CHAIN_STEP.matrices)
+    _close(_chain(theta)[0], _chain({"scalars": theta["scalars"]}, step=alone)[0], rtol=1e-6)
+
+
+def test_the_scale_of_the_loss_does_not_matter():
+    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)), 0.1)
+    expected = _chain(theta, (1.0, 0.5))[0]
+    scaled = _chain(theta, (1000.0, 500.0), scale=1000.0)[0]
+    _close(scaled, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_one_theta_is_for_every_network():
+    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+    params = RECURRENT.random(0, "f4")
+    for matrices in (matrices_of(RECURRENT.spec), matrices_by_shape(params)):
+        step = MixedStep(matrices, Controller())
+        state = step.init(params, 10)
+        updates, _ = step.update(theta, RECURRENT.random(1, "f4"), state, params, 1.0)
+        assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
+
+
+@pytest.mark.parametrize("grads", ["zero", "huge"])
+def test_extreme_gradients_and_losses_stay_finite(grads):
+    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+    scale = 0.0 if grads == "zero" else 1e15
+    moved, state = _chain(theta, (0.0, 0.0), scale=scale)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((moved, state)))
+
+
+def test_the_horizon_may_be_traced_and_anneals():
+    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+
+    def last(num_steps):
+        return _chain(theta, num_steps=num_steps)[0][-1]["first"]["b"]
+
+    short, long = jax.vmap(last)(jnp.array([2.0, 200.0]))
+    assert np.all(np.abs(short) < np.abs(long))
+
+
+def test_it_is_differentiable_in_theta():
+    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+
+    def total(theta, scale):
+        return sum(jnp.sum(jnp.square(u)) for u in jax.tree.leaves(_chain(theta, scale=scale)[0]))
+
+    for scale in (1.0, 0.0):
+        slopes = jax.jit(jax.grad(total))(theta, scale)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
+
+
+def test_the_state_keeps_its_types():
+    params = CHAIN.random(0, "bfloat16")
+    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    before = jax.eval_shape(CHAIN_STEP.init, params, 10.0)
+    updates, after = jax.eval_shape(CHAIN_STEP.update, theta, params, before, params, 1.0)
+    assert after == before
+    assert {u.dtype for u in jax.tree.leaves(updates)} == {np.dtype("float32")}
+
+
+def test_no_feature_is_large():
+    step = CHAIN_STEP
+    params, grad = CHAIN.random(0, "f4"), CHAIN.random(1, "f4")
+    leaves = [step.matrices.flatten(tree)[0] for tree in (grad, grad, grad, params)]
+    leaves[2] = [jnp.square(x) * 1e-20 for x in leaves[2]]
+    found = control.statistics(*leaves)
+    running = control.update_running(
+        control.start_running(len(leaves[0])), found, jnp.array(1e9), jnp.array(0)
+    )
+    features = control.describe(
+        step.matrices, found, running, jnp.array(1e-9), jnp.array(0.0), jnp.array(1e6)
+    )
+    assert features.shape == (len(leaves[0]), FEATURES)
+    assert np.abs(features).max() <= 3.0
