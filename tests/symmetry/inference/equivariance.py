@@ -211,6 +211,10 @@ def _equation_faults(
         if _sizes(axes) != np.shape(value):
             yield f"output {number} has shape {np.shape(value)}, its axes {_sizes(axes)}"
             return
+        for position, node in enumerate(axes):
+            if node.uniform and not _is_uniform(value, position):
+                yield f"output {number} varies along axis {position}, which is said to be uniform"
+                return
     if evaluation.is_call(step.equation):
         return  # its body is checked
     if not any(map(element.moves, (*step.inputs, *step.outputs))):
