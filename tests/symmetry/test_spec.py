@@ -84,6 +84,34 @@ def test_permute_is_a_group_action(spec, seed):
         np.testing.assert_array_equal(back[path], tree[path])
 
 
+@given(specs(), st.integers(0, 99), st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
+def test_composition_and_inverse(spec, seed, some, others):
+    """Of elements that need not name every group."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    tree = random_features(spec, keys[0], 2)
+    first, second = (
+        {name: index for n, (name, index) in enumerate(spec.sample(key).items()) if n in kept}
+        for key, kept in ((keys[1], some), (keys[2], others))
+    )
+    once = spec.permute(tree, spec.compose(first, second))
+    twice = spec.permute(spec.permute(tree, first), second)
+    back = spec.permute(twice, spec.compose(spec.inverse(second), spec.inverse(first)))
+    for path in spec.paths:
+        np.testing.assert_array_equal(once[path], twice[path])
+        np.testing.assert_array_equal(back[path], tree[path])
+    identity = spec.compose(first, spec.inverse(first))
+    for name, index in identity.items():
+        np.testing.assert_array_equal(index, np.arange(spec.groups[name]))
+
+
+def test_composition_refuses_what_does_not_fit():
+    spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
+    with pytest.raises(SpecError, match=r"inverse\(.*'pixels' is not a group"):
+        spec.inverse({"pixels": jnp.arange(5)})
+    with pytest.raises(SpecError, match=r"compose\(.*shape \(4,\)"):
+        spec.compose({}, {"hidden": jnp.arange(4)})
+
+
 def test_permuted_entries_come_from_the_index():
     spec = PermutationSpec.from_names(NAMES, PARAMS, fixed={"pixels"})
     tree = {"linear": {"w": jnp.arange(15.0).reshape(5, 3), "b": jnp.arange(3.0)}, "scale": 1.0}

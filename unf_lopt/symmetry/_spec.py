@@ -200,7 +200,9 @@ class PermutationSpec:
         """Applies a group element: ``permuted[i] = original[index[i]]`` on every axis of a group.
 
         Args:
-          tree: any tree shaped like the parameters; trailing channel axes pass through.
+          tree: any tree shaped like the parameters; trailing channel axes pass through. For a
+            population, whose axis comes first, use
+            ``jax.vmap(spec.permute, in_axes=(0, None))(tree, permutation)``.
           permutation: ``{group: index array}``; groups left out stay as they are.
 
         Returns:
@@ -220,6 +222,44 @@ class PermutationSpec:
                     leaf = jnp.take(leaf, index, axis=position)
             permuted.append(leaf)
         return unflatten(permuted)
+
+    def compose(self, first: Permutation, second: Permutation) -> dict[str, jax.Array]:
+        """The group element that does ``first`` and then ``second``.
+
+        ``permute(permute(tree, first), second) == permute(tree, compose(first, second))``; its
+        index is ``first[second[i]]``.
+
+        Args:
+          first: ``{group: index array}``; groups left out stay as they are.
+          second: the same.
+
+        Returns:
+          ``{group: index array}`` of the groups in either.
+
+        Raises:
+          SpecError: one of them names something else than a group, or has another length.
+        """
+        self._check_permutation(first, "compose")
+        self._check_permutation(second, "compose")
+        one, other = dict(first), dict(second)
+        for name in one.keys() & other.keys():
+            one[name] = jnp.take(jnp.asarray(first[name]), jnp.asarray(second[name]))
+        return {name: jnp.asarray(index) for name, index in {**other, **one}.items()}
+
+    def inverse(self, permutation: Permutation) -> dict[str, jax.Array]:
+        """The group element that undoes another one.
+
+        Args:
+          permutation: ``{group: index array}``.
+
+        Returns:
+          The same groups with the index arrays of the inverse permutations.
+
+        Raises:
+          SpecError: it names something else than a group, or has another length.
+        """
+        self._check_permutation(permutation, "inverse")
+        return {name: jnp.argsort(jnp.asarray(index)) for name, index in permutation.items()}
 
     def to_json(self) -> str:
         """The spec as JSON text; :meth:`from_json` reads it back."""
@@ -329,15 +369,15 @@ class PermutationSpec:
     def _show(self, axis: Axis) -> str:
         return _axes.show(axis, lambda name: f"[{name}]" if name in self.fixed else name)
 
-    def _check_permutation(self, permutation: Permutation) -> None:
+    def _check_permutation(self, permutation: Permutation, method: str = "permute") -> None:
         for name, index in permutation.items():
             if name not in self.groups:
                 raise SpecError(
-                    f"permute(...): '{name}' is not a group of this spec; the groups are "
+                    f"{method}(...): '{name}' is not a group of this spec; the groups are "
                     f"{list(self.groups)} and the fixed spaces {sorted(self.fixed)}."
                 )
             if tuple(np.shape(index)) != (self.groups[name],):
                 raise SpecError(
-                    f"permute(...): the index of '{name}' has shape {np.shape(index)}; the group "
+                    f"{method}(...): the index of '{name}' has shape {np.shape(index)}; the group "
                     f"has size {self.groups[name]}."
                 )

@@ -203,7 +203,7 @@ def _equation_faults(
                 yield f"input {number} is a constant that its axes' permutations change"
                 return
             permuted = value
-        elif not _act_alike(places[atom], axes, element):
+        elif not _act_alike(places[atom], axes, element, value):
             yield f"input {number} has other axes than where it was computed"
             return
         arguments.append(permuted)
@@ -211,6 +211,10 @@ def _equation_faults(
         if _sizes(axes) != np.shape(value):
             yield f"output {number} has shape {np.shape(value)}, its axes {_sizes(axes)}"
             return
+        for position, node in enumerate(axes):
+            if node.uniform and not _is_uniform(value, position):
+                yield f"output {number} varies along axis {position}, which is said to be uniform"
+                return
     if evaluation.is_call(step.equation):
         return  # its body is checked
     if not any(map(element.moves, (*step.inputs, *step.outputs))):
@@ -256,14 +260,26 @@ def _call_faults(step: Any, body: evaluation.Body, element: GroupElement) -> Ite
             yield Violation(step.equation.primitive.name, what, step.equation)
 
 
-def _act_alike(left: Axes, right: Axes, element: GroupElement) -> bool:
+def _act_alike(left: Axes, right: Axes, element: GroupElement, value: Any = None) -> bool:
+    """Whether two arrays of axes are moved alike; a given array may differ where it is uniform.
+
+    An array that does not vary along an axis is the same under every permutation of it.
+    """
     if len(left) != len(right):
         return False
-    for a, b in zip(left, right, strict=True):
+    for position, (a, b) in enumerate(zip(left, right, strict=True)):
         one, other = element.index(a), element.index(b)
-        if one is not other and (one is None or other is None or (one != other).any()):
+        alike = one is other or (one is not None and other is not None and (one == other).all())
+        if not alike and (value is None or not _is_uniform(value, position)):
             return False
     return True
+
+
+def _is_uniform(value: Any, position: int) -> bool:
+    if jax.dtypes.issubdtype(getattr(value, "dtype", np.dtype(float)), jax.dtypes.prng_key):
+        return False
+    array = np.asarray(value)
+    return _close(array, np.broadcast_to(array.take([0], position), array.shape), 0.0)
 
 
 def _sizes(axes: Axes) -> tuple[int, ...]:

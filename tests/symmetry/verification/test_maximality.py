@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from unf_lopt import PermutationSpec
 from unf_lopt.symmetry.inference import infer_spec
 from unf_lopt.symmetry.verification import verify_spec
+from unf_lopt.symmetry.verification._maximality import Search
 
 X = jax.random.normal(jax.random.key(0), (6, 4))
 NAMES = {
@@ -73,7 +74,7 @@ def test_merged_groups_are_not_maximal(max_tests):
     assert found.change < 1e-12
     assert found.maximal == "not maximal"
     if max_tests == 512:
-        (line,) = [line for line in found.symmetries if "a part of group 'a'" in line]
+        (line,) = [line for line in found.symmetries if "a part of 'a'" in line]
         assert (
             "b1 axis 0, w1 axis 1, w2 axis 0" in line or "b0 axis 0, w0 axis 1, w1 axis 0" in line
         )
@@ -161,7 +162,12 @@ def test_accidents_of_one_permutation_are_no_symmetry():
 
     spec = spec_of({"w": ("x", "y")}, {"x": 4, "y": 3}, {"x", "y"})
     for seed in range(5):
-        assert verify(spec, loss, X, jnp.zeros(6, int), seed=seed).maximal == "maximal"
+        found = verify(spec, loss, X, jnp.zeros(6, int), seed=seed)
+        assert found.maximal == "not refuted"
+        lines = [line for line in found.searched if line.startswith("not ruled out")]
+        told = "parts of w axis 1: indices 1, 2 could not be told from others"
+        assert sum(line.endswith(told) for line in lines) == 1
+        assert verify(spec, loss, X, jnp.arange(6) % 3, seed=seed).maximal == "maximal"
 
 
 def test_equal_integers_cannot_tell():
@@ -201,3 +207,92 @@ def test_the_groups_of_a_product_of_vectors(groups, seed):
     merged = verify_spec(one, loss, params_of(names, spec.spaces), seed=seed)
     assert merged.maximal == ("maximal" if len(set(groups)) == 1 else "not maximal")
     assert (len(set(groups)) > 1) == any("a part of" in line for line in merged.symmetries)
+
+
+# --------------------------------------------- symmetries on parts of axes, and across parts
+HIDDEN = {"w0": ("x", "h"), "b0": ("h",), "w1": ("h", "y"), "b1": ("y",)}
+
+
+def two_layers(params, x, nonlinearity=jax.nn.relu):
+    h = nonlinearity(x @ params["w0"] + params["b0"])
+    y = h @ params["w1"] + params["b1"]
+    return jnp.mean(jax.nn.logsumexp(y, -1) - y @ jnp.arange(1.0, 1 + y.shape[-1]))
+
+
+def two_layer_spec(hidden, sizes, fixed=()):
+    names = {path: tuple(hidden if s == "h" else s for s in own) for path, own in HIDDEN.items()}
+    params = params_of(HIDDEN, {"x": 4, "h": 6, "y": 3})
+    return PermutationSpec.from_names(names, params, fixed={"x", "y", *fixed}, sizes=sizes)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "sizes", "fixed"),
+    [
+        ("a*b", {"a": 2, "b": 3}, ()),
+        ("a*b", {"a": 3, "b": 2}, ("a",)),
+        ("a*b", {"a": 3, "b": 2}, ("b",)),
+        ("a + b", {"a": 2, "b": 4}, ()),
+        ("a + b", {"a": 1, "b": 5}, ("a",)),
+        ("a + b", {"a": 4, "b": 2}, ("a",)),
+        ("a + a", {"a": 3}, ()),
+        ("a + b*c", {"a": 2, "b": 2, "c": 2}, ("a", "b")),
+    ],
+)
+def test_parts_of_what_is_one_group_are_not_maximal(hidden, sizes, fixed):
+    spec = two_layer_spec(hidden, sizes, fixed)
+    assert verify(spec, two_layers).maximal == "not maximal"
+    assert verify(two_layer_spec("h", {}), two_layers).maximal == "maximal"
+
+
+def test_without_inference_parts_are_found_out(monkeypatch):
+    """The search itself knows of merges and splits of parts, whatever an inference finds."""
+    monkeypatch.setattr(Search, "_try_inferred", lambda self: None)
+    for hidden, sizes, fixed in (
+        ("a*b", {"a": 2, "b": 3}, ()),
+        ("a + b", {"a": 2, "b": 4}, ()),
+        ("a + b", {"a": 1, "b": 5}, ("a",)),
+    ):
+        found = verify(two_layer_spec(hidden, sizes, fixed), two_layers)
+        assert [line for line in found.symmetries if "as one space" in line]
+
+
+def test_gates_with_units_of_their_own_are_a_split(monkeypatch):
+    """Two halves of a layer with nothing in common are no fixed axis times one group."""
+    monkeypatch.setattr(Search, "_try_inferred", lambda self: None)
+
+    def loss(params, x):
+        h = jnp.tanh(x @ params["w0"] + params["b0"]).reshape(-1, 2, 3)
+        y = h.sum(-1) * jnp.arange(1.0, 3.0) @ params["mix"] + 0 * params["w1"].sum()
+        return jnp.mean(jnp.sin(y) * jnp.arange(1.0, 1 + y.shape[-1]))
+
+    names = {"w0": ("x", "gate*h"), "b0": ("gate*h",), "mix": ("gate", "y"), "w1": ("y",)}
+    params = params_of({"w0": "xk", "b0": "k", "mix": "gy", "w1": "y"}, dict(x=4, k=6, g=2, y=3))
+    spec = PermutationSpec.from_names(names, params, fixed={"x", "y", "gate"}, sizes={"h": 3})
+    found = verify(spec, loss)
+    assert found.maximal == "not maximal"
+    assert [line for line in found.symmetries if "at 0 of axis" in line or "at 1 of axis" in line]
+
+
+def test_a_part_of_a_fixed_axis_keeps_the_verdict_open():
+    """Some inputs are always zero: their rows may change places, the others may not."""
+    x = X.at[:, 1:3].set(0.0)
+    spec = two_layer_spec("h", {})
+    found = verify(spec, lambda params, x: two_layers(params, x), x)
+    assert found.maximal == "not refuted"
+    (line,) = [line for line in found.searched if line.startswith("not ruled out")]
+    assert "w0 axis 0: indices 1, 2 could" in line
+    assert line in str(found).replace("searched: ", "")
+
+
+@pytest.mark.parametrize("size", [4, 6])
+def test_factors_of_a_fixed_axis_keep_the_verdict_open(size):
+    """A layer that is invariant under one factor of its inputs only, which no rule knows."""
+
+    def loss(params, x):
+        pairs = jnp.sin(params["w"].reshape(2, size // 2)) * jnp.array([[1.0], [2.0]])
+        return jnp.sum(pairs.sum(1) ** 3 * jnp.array([1.0, 3.0])) * x
+
+    params = {"w": np.zeros(size)}
+    fixed = PermutationSpec.from_names({"w": ("x",)}, params, fixed={"x"})
+    assert verify_spec(fixed, loss, params, 1.0).maximal != "maximal"
+    assert verify_spec(infer_spec(loss, params, 1.0), loss, params, 1.0).maximal != "not refuted"

@@ -18,9 +18,13 @@ LEAF, PRODUCT, SUM = "leaf", "product", "sum"
 
 
 class Node:
-    """One axis. ``forward`` leads to the axis that it has been made one with."""
+    """One axis. ``forward`` leads to the axis that it has been made one with.
 
-    __slots__ = ("forward", "frozen", "kind", "number", "parts", "size")
+    A ``uniform`` axis is one along which its array does not vary. It is never made one with
+    another: each use of the array gives it a new node in the place of this.
+    """
+
+    __slots__ = ("forward", "frozen", "kind", "number", "parts", "size", "uniform")
 
     def __init__(self, number: int, size: int, frozen: bool):
         self.number = number
@@ -29,6 +33,7 @@ class Node:
         self.parts: Sequence[Node] = ()
         self.frozen = frozen  # of a leaf
         self.forward: Node | None = None
+        self.uniform = False
 
     def find(self) -> Node:
         """The axis that stands for all that have been made one with this."""
@@ -61,6 +66,12 @@ class AxisGraph:
         node = self._new(size, frozen)
         if frozen and self.reason is not None:
             self.frozen_by[node.number] = self.reason
+        return node
+
+    def uniform(self, size: int) -> Node:
+        """A new axis along which nothing varies."""
+        node = self._new(size, False)
+        node.uniform = True
         return node
 
     def _new(self, size: int, frozen: bool) -> Node:

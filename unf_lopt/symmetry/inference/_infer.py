@@ -211,7 +211,7 @@ def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> No
     _, *new_state = walker.walk(ClosedJaxpr(jaxpr, traced.jaxpr.consts), live)
     walker.graph.reason = "the model state, which has the same axes before and after a step"
     for number, axes in zip(traced.state_inputs, new_state, strict=True):
-        walker.unify_arrays(inputs[number], axes)
+        walker.unify_arrays(inputs[number], walker.used(axes))
 
 
 def fitted(spec: PermutationSpec, traced: TracedLoss, caller: str) -> PermutationSpec:
@@ -223,7 +223,7 @@ def fitted(spec: PermutationSpec, traced: TracedLoss, caller: str) -> Permutatio
     try:
         spec = spec.aligned(traced.paths)
     except SpecError as error:
-        raise SpecError(f"{caller}: {error}") from None
+        raise SpecError(f"{caller}: the spec does not fit params: {error}") from None
     for path, own, leaf in zip(traced.paths, spec.shapes, traced.inputs, strict=False):
         if own != leaf.shape:
             raise SpecError(f"{caller}: '{path}' has shape {leaf.shape}, but {own} in the spec.")

@@ -12,7 +12,8 @@ from jax.extend import core
 
 from unf_lopt.symmetry.inference import _key_flow, _source
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
-from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY
+from unf_lopt.symmetry.inference._uniform import uniform_axes
+from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY, TAKES_UNIFORM
 
 Axes = tuple[Node, ...]
 
@@ -83,7 +84,8 @@ class Walker:
           inputs: the axes of every input.
 
         Returns:
-          The axes of every output.
+          The axes of every output. Where one is uniform, :meth:`used` must give it a node that
+          other axes can be made one with.
         """
         consts: Sequence[Any] = ()
         if isinstance(jaxpr, core.ClosedJaxpr):
@@ -102,11 +104,12 @@ class Walker:
 
         outer, steps = self.steps, []
         for equation in jaxpr.eqns:
-            arguments = [read(atom) for atom in equation.invars]
+            marked = [read(atom) for atom in equation.invars]
             self.blame(equation)
             reason = self.graph.reason
             self.steps = []
-            results = self._apply(equation, arguments)
+            arguments = self._used_by(equation, marked)
+            results = self._marked(equation, marked, self._apply(equation, arguments))
             env.update(zip(equation.outvars, results, strict=True))
             if self._record:
                 steps.append(Step(equation, arguments, list(results), self.steps, reason))
@@ -119,13 +122,22 @@ class Walker:
         return [read(atom) for atom in jaxpr.outvars]
 
     def constant(self, value: Any) -> Axes:
-        """The axes of a constant: frozen where it varies."""
+        """The axes of a constant: frozen where it varies, uniform where it does not."""
         shape = np.shape(value)
         if not shape:
             return ()
         self.graph.reason = "a constant that varies along it"
         varies = _varies_along(value) if 0 not in shape else [True] * len(shape)
-        return tuple(self.graph.leaf(size, v) for size, v in zip(shape, varies, strict=True))
+        return tuple(
+            self.graph.leaf(size, frozen=True) if varies else self.graph.uniform(size)
+            for size, varies in zip(shape, varies, strict=True)
+        )
+
+    def used(self, axes: Axes) -> Axes:
+        """The axes of an array for one use of it: new ones where it does not vary."""
+        if not any(node.uniform for node in axes):
+            return axes
+        return tuple(self.graph.leaf(node.size) if node.uniform else node for node in axes)
 
     def blame(self, equation: core.JaxprEqn) -> None:
         """Makes an equation the reason of what follows."""
@@ -156,6 +168,39 @@ class Walker:
         """Always sound: nothing that goes in is permuted, so nothing that comes out is."""
         self.freeze(arguments)
         return [self.fresh(shape_of(var), frozen=True) for var in equation.outvars]
+
+    def _used_by(self, equation: core.JaxprEqn, arguments: list[Axes]) -> list[Axes]:
+        """What a rule gets; those with jaxprs inside that pass an array on keep its marks."""
+        passes = TAKES_UNIFORM.get(equation.primitive.name)
+        if passes is None:
+            return [self.used(axes) for axes in arguments]
+        return [
+            axes if is_passed else self.used(axes)
+            for axes, is_passed in zip(arguments, passes(equation), strict=True)
+        ]
+
+    def _marked(
+        self, equation: core.JaxprEqn, arguments: list[Axes], results: Sequence[Axes]
+    ) -> list[Axes]:
+        """The outputs, with marks on the axes along which they do not vary."""
+        flags = uniform_axes(equation, arguments)
+        if flags is None:
+            return list(results)
+        return [
+            tuple(
+                self.graph.uniform(node.size) if flag and node.size > 1 else node
+                for node, flag in zip(axes, own, strict=True)
+            )
+            if self._may_be_marked(var.aval)
+            else axes
+            for axes, own, var in zip(results, flags, equation.outvars, strict=True)
+        ]
+
+    def _may_be_marked(self, aval: Any) -> bool:
+        """Not keys, nor numbers that they may be made of: equal keys must stay tied."""
+        if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended) or 0 in aval.shape:
+            return False
+        return self.randomness == "frozen" or not jax.dtypes.issubdtype(aval.dtype, np.integer)
 
     def _apply(self, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
         name = equation.primitive.name

@@ -21,12 +21,14 @@ class Verification:
       change: the largest relative change of loss, gradients and model state under random
         elements of the whole group.
       group_changes: the same for every group alone: ``(name, change)``.
-      maximal: ``"maximal"``: every finer and every freer spec was tried and refuted;
-        ``"not refuted"``: those that were tried; ``"not maximal"``: the spec lacks symmetries;
-        ``"not checked"``.
+      maximal: ``"maximal"``: every finer and every freer spec was ruled out; ``"not refuted"``:
+        none was found, but not all were ruled out, and ``searched`` says which; ``"not
+        maximal"``: the spec lacks symmetries; ``"not checked"``.
       symmetries: the symmetries that the spec lacks, as far as they were found.
       undecided: what changed loss and gradients neither clearly nor within rounding.
-      tests: how many sets of axes were permuted to find further symmetries.
+      tests: how many moves and changes of the parameters were tried to find further symmetries.
+      searched: what was ruled out, kind by kind, with numbers: splits of each group's axes, fixed
+        axes whole and in part, and what was not.
       without_effect: blocks of parameters that the loss does not depend on; whether the spec is
         maximal is judged on the others.
       seconds: how long it took.
@@ -42,6 +44,7 @@ class Verification:
     symmetries: tuple[str, ...]
     undecided: tuple[str, ...]
     tests: int
+    searched: tuple[str, ...]
     without_effect: tuple[str, ...]
     seconds: float
 
@@ -55,7 +58,8 @@ class Verification:
         precision = "float64" if self.certified else "not all in float64: not certified"
         lines.append(f"tested: {tested}, {precision}; tolerance {self.tolerance:.0e}")
         lines += _shown("not certified", self.not_certified)
-        lines.append(f"maximality: {self.maximal} ({self.tests} other symmetries tried)")
+        lines.append(f"maximality: {self.maximal} ({self.tests} tests)")
+        lines += _shown("searched", self.searched)
         lines += _shown("lacking symmetry", self.symmetries)
         lines += _shown("undecided", self.undecided)
         lines += _shown("without effect on the loss", self.without_effect)

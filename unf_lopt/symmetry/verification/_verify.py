@@ -60,10 +60,14 @@ def verify_spec(
     cannot be computed in float64 (callbacks, kernels, bits of floats) runs as it is, and the
     result is not certified.
 
-    A spec is maximal if none that is finer or freer holds. Tried are the groups that an
-    inference finds, every split of a group's axes into two parts, and every set of fixed axes
-    of one size, permuting the axes of blocks with plain axes (``spec.view``). What changes
-    neither loss nor gradients is a symmetry that the spec lacks; that is reported, not raised.
+    A spec is maximal if none that is finer or freer holds. Tried are the groups that an inference
+    finds. A finer spec splits a group: that is ruled out by pairs of axes that must move together,
+    and what pairs leave is tried set by set. A freer one moves fixed axes, their segments or
+    factors: that is ruled out for an axis whose indices the loss tells apart when all else is
+    uniform along fixed axes; sets of the other fixed axes, of one size, are moved whole. What
+    changes neither loss nor gradients is a symmetry that the spec lacks; that is reported, not
+    raised. Symmetries that no spec can express, such as a permutation of its own for each row of
+    a matrix, are not looked for.
 
     Args:
       spec: the spec of the parameters.
@@ -85,8 +89,9 @@ def verify_spec(
         and maximality is not checked.
       seed: of all that is random here.
       maximality: whether to look for symmetries that the spec lacks.
-      max_tests: how many sets of axes to try in each group, and among the fixed axes of each
-        size. Where there are more, they are sampled, and the verdict is ``"not refuted"``.
+      max_tests: how many pairs and sets of axes to try in each group, how many indices of a fixed
+        axis, and how many sets of fixed axes of each size. Where there are more, they are sampled
+        or left, and the verdict is ``"not refuted"``; ``searched`` tells what was tried.
 
     Returns:
       The figures. Changes are relative to the loss, and for gradients to the largest entry of
@@ -134,6 +139,7 @@ def verify_spec(
         symmetries=tuple(found.symmetries),
         undecided=tuple(found.undecided),
         tests=found.tests,
+        searched=tuple(found.searched),
         without_effect=_parameters(space, without_effect, len(traced.paths)),
         seconds=time.perf_counter() - start,
     )

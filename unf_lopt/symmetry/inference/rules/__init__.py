@@ -20,7 +20,7 @@ from unf_lopt.symmetry.inference.rules import (
     shapes,
     windows,
 )
-from unf_lopt.symmetry.inference.rules._registry import RULES, TAKES_EMPTY
+from unf_lopt.symmetry.inference.rules._registry import RULES, TAKES_EMPTY, TAKES_UNIFORM
 
 FAMILIES = (
     contraction,
@@ -35,4 +35,4 @@ FAMILIES = (
     windows,
 )
 
-__all__ = ["FAMILIES", "RULES", "TAKES_EMPTY"]
+__all__ = ["FAMILIES", "RULES", "TAKES_EMPTY", "TAKES_UNIFORM"]

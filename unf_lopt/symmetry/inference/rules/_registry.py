@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 
 RULES: dict[str, Rule] = {}
 TAKES_EMPTY: set[str] = set()
+TAKES_UNIFORM: dict[str, Callable[[core.JaxprEqn], Sequence[bool]]] = {}
 
 
-def rule(*primitives: str, takes_empty: bool = False) -> Callable[[Rule], Rule]:
+def rule(
+    *primitives: str,
+    takes_empty: bool = False,
+    takes_uniform: Callable[[core.JaxprEqn], Sequence[bool]] | None = None,
+) -> Callable[[Rule], Rule]:
     """Registers a rule for the primitives of these names.
 
     Args:
       *primitives: the names.
       takes_empty: whether the rule is right for arrays without entries too.
+      takes_uniform: for an equation with jaxprs inside, whether each of its inputs keeps its marks
+        of axes along which it does not vary; it does if it goes into a jaxpr as it is. By default
+        none does: an axis so marked comes as a new one that can be tied.
     """
 
     def register(function: Rule) -> Rule:
@@ -33,6 +41,8 @@ def rule(*primitives: str, takes_empty: bool = False) -> Callable[[Rule], Rule]:
             RULES[name] = function
             if takes_empty:
                 TAKES_EMPTY.add(name)
+            if takes_uniform is not None:
+                TAKES_UNIFORM[name] = takes_uniform
         return function
 
     return register

@@ -31,9 +31,10 @@ _MANY = (
     "xor", "zeta",
 )
 # fmt: on
+ELEMENTWISE = (*_UNARY, *_MANY)
 
 
-@rule(*_UNARY, *_MANY)
+@rule(*ELEMENTWISE)
 def elementwise(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """Ties equal axes of all inputs; scalars and axes of size 1 are broadcast."""
     shape = shape_out(equation)

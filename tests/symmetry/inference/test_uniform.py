@@ -1,0 +1,213 @@
+"""An array that does not vary along an axis does not tie the layers that use it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from tests.symmetry.inference import equivariance
+from unf_lopt import infer_spec, verify_spec
+from unf_lopt.symmetry.inference import infer_traced, trace_loss
+
+X = jax.random.normal(jax.random.key(0), (4, 3))
+SHAPES = {"a": (3, 5), "b": (5, 5), "c": (5, 2), "s": (), "m": (5,), "t": (2, 5)}
+PARAMS = {path: np.ones(shape, np.float32) for path, shape in SHAPES.items()}
+TABLE = np.ones((2, 5), np.float32)
+ROWS = np.array([[1.0], [3.0]], np.float32).repeat(5, 1)
+KERNEL = np.ones((3, 3, 1, 5), np.float32)
+
+
+def convolved():
+    """As partial convolutions count the pixels that they see."""
+    image = jnp.ones((1, 4, 4, 1)).at[:, 0].set(0.0)
+    counts = lax.conv_general_dilated(
+        image, KERNEL, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return counts[0, 1, 1]
+
+
+# What two layers use: functions of the parameters that return an array for each.
+UNIFORM = {
+    "a constant": lambda p: (TABLE[0], TABLE[0]),
+    "rows of a constant": lambda p: tuple(jnp.asarray(TABLE)),
+    "rows that differ": lambda p: tuple(jnp.asarray(ROWS)),
+    "rows at computed places": lambda p: [
+        lax.dynamic_index_in_dim(TABLE, i, keepdims=False) for i in jnp.arange(2)
+    ],
+    "rows by an index array": lambda p: tuple(jnp.asarray(TABLE)[jnp.array([1, 0])]),
+    "a broadcast parameter": lambda p: (jnp.full(5, p["s"]),) * 2,
+    "arithmetic of it": lambda p: (jnp.exp(jnp.full(5, p["s"]) * 2 - TABLE[0]),) * 2,
+    "a mean over units": lambda p: (jnp.broadcast_to(p["m"].mean(keepdims=True), 5),) * 2,
+    "a choice": lambda p: (jnp.where(jnp.full(5, p["s"]) > 0, 1.0, TABLE[1]),) * 2,
+    "another dtype": lambda p: (jnp.ones(5, bool).astype(jnp.float32),) * 2,
+    "a transpose": lambda p: (jnp.ones((5, 2)).T[0], jnp.ones((5, 2)).T[1]),
+    "a transpose of one": lambda p: tuple(jnp.transpose(jnp.asarray(TABLE.T))),
+    "a reshape": lambda p: tuple(jnp.asarray(TABLE.reshape(-1)).reshape(2, 5)),
+    "parts of one axis": lambda p: jnp.split(jnp.ones(10), 2),
+    "a slice": lambda p: (jnp.ones(7)[1:6],) * 2,
+    "a reversed one": lambda p: (jnp.asarray(TABLE[0])[::-1],) * 2,
+    "a stack": lambda p: tuple(jnp.stack([jnp.ones(5), jnp.zeros(5) + p["s"]])),
+    "a joined one": lambda p: tuple(jnp.concatenate([jnp.ones((1, 5)), jnp.zeros((1, 5))])),
+    "rows of padding": lambda p: tuple(jnp.pad(jnp.ones((1, 5)), ((0, 1), (0, 0)))),
+    "sums": lambda p: (jnp.ones((3, 5)).sum(0),) * 2,
+    "sums so far": lambda p: tuple(jnp.cumsum(jnp.asarray(TABLE), 0)),
+    "a tiled one": lambda p: (jnp.tile(jnp.ones((1, 5)), (2, 1))[1],) * 2,
+    "the same place of all units": lambda p: (jnp.argmax(jnp.ones((3, 5)), 0) + 1.0,) * 2,
+    "along what counts": lambda p: tuple(lax.broadcasted_iota(jnp.float32, (2, 5), 0)),
+    "a buffer with a row written": lambda p: tuple(
+        lax.dynamic_update_slice(jnp.zeros((2, 5)), jnp.ones((1, 5)), (1, 0))
+    ),
+    "a product of matrices": lambda p: tuple(p["t"] @ p["m"][:, None] @ jnp.ones((1, 5))),
+    "a convolution of constants": lambda p: (convolved(),) * 2,
+    "out of a jitted function": lambda p: (jax.jit(lambda s: jnp.full(5, s))(p["s"]),) * 2,
+    "out of a branch": lambda p: (
+        (lax.cond(p["s"] > 0, lambda: jnp.ones(5), lambda: jnp.zeros(5) + p["s"]),) * 2
+    ),
+    "out of each step of a scan": lambda p: tuple(
+        lax.scan(lambda c, s: (c + s, jnp.full(5, c)), p["s"], jnp.ones(2))[1]
+    ),
+}
+
+
+def loss_with(arrays):
+    def loss(params, x):
+        first, second = arrays(params)
+        h = jnp.tanh(x @ params["a"]) * first
+        h = jnp.tanh(h @ params["b"]) * second
+        unused = sum(jnp.sum(params[path] ** 2) for path in "smt")
+        return jnp.mean((h @ params["c"] - jnp.arange(2.0)) ** 2) + unused
+
+    return loss
+
+
+def groups_of_layers(loss):
+    spec = infer_spec(loss, PARAMS, X)
+    assert verify_spec(spec, loss, PARAMS, X, maximality=False).certified
+    axes = dict(zip(spec.paths, spec.axes, strict=True))
+    assert axes["a"][1] == axes["b"][0]
+    assert axes["b"][1] == axes["c"][0]
+    return [axis if axis in spec.groups else None for axis in axes["b"]]
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+def test_two_layers_stay_apart(name):
+    first, second = groups_of_layers(loss_with(UNIFORM[name]))
+    assert first and second and first != second
+
+
+@pytest.mark.parametrize("wrap", [jax.jit, jax.checkpoint], ids=["jit", "remat"])
+def test_what_goes_into_functions_ties_nothing(wrap):
+    def loss(params, x):
+        @wrap
+        def layer(h, weight, mask):
+            return jnp.tanh(h @ weight) * mask
+
+        mask = jnp.ones(5)
+        h = layer(layer(x, params["a"], mask), params["b"], mask)
+        return jnp.mean((h @ params["c"] - jnp.arange(2.0)) ** 2)
+
+    first, second = groups_of_layers(loss)
+    assert first and second and first != second
+
+
+def test_one_zero_state_of_two_recurrent_layers():
+    def loss(params, x):
+        zeros = jnp.zeros((4, 5))
+
+        def step(state, _):
+            one, two = state
+            one = jnp.tanh(one + x @ params["a"])
+            two = jnp.tanh(two + one @ params["b"])
+            return (one, two), two
+
+        (_, two), outputs = lax.scan(step, (zeros, zeros), None, length=3)
+        two = two * lax.fori_loop(0, 2, lambda i, h: h * 0.5 + two, zeros)
+        return jnp.mean(((two + outputs.sum(0)) @ params["c"] - jnp.arange(2.0)) ** 2)
+
+    first, second = groups_of_layers(loss)
+    assert first and second and first != second
+
+
+VARYING = {
+    "a parameter": (lambda p: (p["m"],) * 2, "tied"),
+    "a parameter, broadcast along another axis": (
+        lambda p: tuple(jnp.broadcast_to(p["m"], (2, 5))),
+        "tied",
+    ),
+    "rows of a parameter": (lambda p: tuple(p["t"]), "tied"),
+    "a constant that varies": (lambda p: (np.arange(5.0),) * 2, "frozen"),
+    "counting": (lambda p: tuple(lax.broadcasted_iota(jnp.float32, (2, 5), 1)), "frozen"),
+    "sums so far of ones": (lambda p: (jnp.cumsum(jnp.ones(5)),) * 2, "frozen"),
+    "a mask of a triangle": (lambda p: tuple(jnp.tril(jnp.ones((5, 5)))[1:3]), "frozen"),
+    "one entry written": (lambda p: (jnp.zeros(5).at[2].set(1.0),) * 2, "frozen"),
+    "a product with a parameter": (lambda p: (jnp.ones(5) * p["m"],) * 2, "tied"),
+}
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_what_varies_ties_as_before(name):
+    arrays, how = VARYING[name]
+    first, second = groups_of_layers(loss_with(arrays))
+    assert first == second
+    assert (first is None) == (how == "frozen")
+
+
+def test_two_segments_of_one_constant_are_segments():
+    """Ones beside zeros: each kind of units may be permuted by itself (in both layers alike)."""
+    loss = loss_with(lambda p: (jnp.concatenate([jnp.ones(2), jnp.zeros(3)]),) * 2)
+    spec = infer_spec(loss, PARAMS, X)
+    assert verify_spec(spec, loss, PARAMS, X, maximality=False).certified
+    rows, columns = spec.axes[spec.paths.index("b")]
+    assert [spec.groups[group] for group in (*rows.terms, *columns.terms)] == [2, 3, 2, 3]
+
+
+# ------------------------------------------------------------------------- random programs
+OPERATIONS = (
+    lambda x, y, axis: x + y,
+    lambda x, y, axis: x * jnp.tanh(y),
+    lambda x, y, axis: jnp.where(x > y, x, y),
+    lambda x, y, axis: x.T.reshape(2, 3),
+    lambda x, y, axis: x.reshape(-1).reshape(3, 2).T,
+    lambda x, y, axis: jnp.cumsum(x, axis),
+    lambda x, y, axis: jnp.concatenate([x, y], axis)[:2, :3],
+    lambda x, y, axis: jnp.broadcast_to(x.sum(axis, keepdims=True), (2, 3)),
+    lambda x, y, axis: x @ y.T @ y,
+    lambda x, y, axis: lax.dynamic_update_slice(x, y[:1, : 2 + axis], (1, 0)),
+    lambda x, y, axis: jnp.flip(x, axis)[jnp.array([1, 0])],
+    lambda x, y, axis: jnp.pad(x, ((1, 0), (0, axis)))[:2, :3],
+)
+
+
+def run(steps, params):
+    pool = [
+        jnp.full((2, 3), params["s"]),
+        params["w"],
+        jnp.asarray(np.arange(2.0)[:, None].repeat(3, 1)),
+        jnp.broadcast_to(params["w"][:1], (2, 3)),
+    ]
+    for operation, seed in steps:
+        rng = np.random.default_rng(seed)
+        x, y = (pool[rng.integers(len(pool))] for _ in range(2))
+        pool.append(operation(x, y, int(rng.integers(2))))
+    return sum(jnp.sum(jnp.sin(array)) for array in pool)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 10**6)), min_size=2),
+    st.integers(0, 99),
+)
+@settings(max_examples=25)
+def test_what_is_marked_does_not_vary(steps, seed):
+    """Operations on arrays of which some do not vary along some axes keep their marks right.
+
+    And equations commute with all permutations, whichever axes uses of an array got."""
+    rng = np.random.default_rng(seed)
+    params = {"s": rng.normal(), "w": rng.normal(size=(2, 3))}
+    with jax.enable_x64(True):
+        traced = trace_loss(lambda params: run(steps, params), params, ())
+        program = equivariance.run_program(traced, [params["s"], params["w"]])
+        report = equivariance.check(program, infer_traced(traced, record=True), seed)
+    assert not report.violations, "\n\n".join(map(str, report.violations))
