@@ -21,7 +21,8 @@ LINKED = {"tasks": "__init__.py", "gin": "base"}  # and what each holds if it is
 
 def _version() -> str:
     source = (ROOT / "unf_lopt" / "_version.py").read_text(encoding="utf-8")
-    return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE).group(1)
+    (version,) = re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE)
+    return version
 
 
 def _readme() -> str:

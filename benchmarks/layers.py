@@ -9,7 +9,11 @@ figures are medians; "kernels" is what XLA's profiler counts within a call, on a
 its kernels, on a CPU that of all threads. Seconds to trace and to compile, temporary memory and
 coefficients beside.
 
+With --step the memory of an optimizer's step instead: features and network of the paper's
+optimizers on a Transformer of width 256, whole and block by block.
+
     python benchmarks/layers.py --output=runs/layers.json
+    python benchmarks/layers.py --step --output=runs/step.json
     python benchmarks/layers.py --cases "Transformer, 2 layers" --networks tied full
     python benchmarks/layers.py --markdown runs/layers.json
 """
@@ -33,7 +37,7 @@ from rich.table import Table
 from weight_spaces import CASES
 
 from unf_lopt import UNF, PermutationSpec, PointwiseMLP, SpecError, UNFLinear, ecosystem
-from unf_lopt.layers import EquivariantLinear, reference
+from unf_lopt.layers import EquivariantLinear, in_blocks, means_in_blocks, reference
 from unf_lopt.symmetry import random_features
 
 INPUT_CHANNELS = 19
@@ -124,15 +128,15 @@ REFERENCE = {name: "4 pointwise" for name in CONTESTANTS if name[0].isdigit()}
 class Contestant:
     """One network on one weight space, compiled."""
 
-    def __init__(self, network: hk.Transformed, features: Any):
-        shapes = jax.eval_shape(network.init, jax.random.key(0), features)
+    def __init__(self, network: hk.Transformed, *args: Any):
+        shapes = jax.eval_shape(network.init, jax.random.key(0), *args)
         generator = np.random.default_rng(0)
         self._params = jax.tree.map(
             lambda x: jnp.asarray(generator.normal(size=x.shape) / 20, x.dtype), shapes
         )
-        self._features = features
+        self._args = args
         started = time.perf_counter()
-        lowered = jax.jit(network.apply).lower(self._params, features)
+        lowered = jax.jit(network.apply).lower(self._params, *args)
         traced = time.perf_counter()
         self._compiled = lowered.compile()
         self.figures = {
@@ -146,7 +150,7 @@ class Contestant:
     def call(self) -> None:
         """One call, timed to its end."""
         started = time.perf_counter()
-        jax.block_until_ready(self._compiled(self._params, self._features))
+        jax.block_until_ready(self._compiled(self._params, *self._args))
         self.seconds.append(time.perf_counter() - started)
 
     def kernel_seconds(self) -> float:
@@ -155,7 +159,7 @@ class Contestant:
         with tempfile.TemporaryDirectory() as folder:
             with jax.profiler.trace(folder):
                 for _ in range(calls):
-                    jax.block_until_ready(self._compiled(self._params, self._features))
+                    jax.block_until_ready(self._compiled(self._params, *self._args))
             (file,) = pathlib.Path(folder).rglob("*.xplane.pb")
             profile = jax.profiler.ProfileData.from_file(str(file))
         nanoseconds = sum(
@@ -211,6 +215,123 @@ def _call_in_turn(running: dict[str, Contestant], seconds: float) -> None:
                 contestant.call()
 
 
+# ------------------------------------------------------------------------- memory of a step
+DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+TIMESCALES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
+
+
+def wide_transformer(layers: int = 4, width: int = 256) -> PermutationSpec:
+    """Attention of four heads, an MLP of four times the width, two norms a layer."""
+    axes: dict[str, tuple[str, ...]] = {"embed": ("tokens", "stream"), "at": ("places", "stream")}
+    sizes: dict[str, int] = {}
+    shapes = {"embed": (97, width), "at": (64, width)}
+    for n in range(layers):
+        qk, vo, hidden = f"heads_{n}*qk_{n}", f"heads_{n}*vo_{n}", f"hidden_{n}"
+        sizes |= {f"heads_{n}": 4, f"qk_{n}": width // 4, f"vo_{n}": width // 4}
+        own = {"query": ("stream", qk), "key": ("stream", qk), "value": ("stream", vo)}
+        own |= {"out": (vo, "stream"), "up": ("stream", hidden), "down": (hidden, "stream")}
+        own |= {"up_b": (hidden,)} | {
+            name: ("stream",) for name in ("down_b", "scale_1", "offset_1", "scale_2", "offset_2")
+        }
+        for name, spaces in own.items():
+            axes[f"{name}_{n}"] = spaces
+            shapes[f"{name}_{n}"] = tuple(4 * width if s == hidden else width for s in spaces)
+    params = {name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in shapes.items()}
+    return PermutationSpec.from_names(axes, params, fixed={"tokens", "places"}, sizes=sizes)
+
+
+def raw_features(w: jax.Array, g: jax.Array, m: jax.Array) -> jax.Array:
+    """Parameter, gradient and new momenta of entries, clipped: ``[*entries, 8]``."""
+    m = jnp.asarray(DECAYS, jnp.float32) * m + g[..., None]
+    return jnp.clip(jnp.concatenate([w[..., None], g[..., None], m], axis=-1), -1, 1)
+
+
+def entry_features(iteration: jax.Array, *arrays: jax.Array) -> jax.Array:
+    """The 19 features of entries, ``[*entries, 19]``: eight by their mean squares, and time."""
+    *of_entries, mean_squares = arrays
+    raw = raw_features(*of_entries)
+    time = jnp.tanh(iteration / jnp.asarray(TIMESCALES, jnp.float32) - 1)
+    time = jnp.broadcast_to(time, (*raw.shape[:-1], len(TIMESCALES)))
+    return jnp.concatenate([raw * jax.lax.rsqrt(mean_squares + 1e-5), time], axis=-1)
+
+
+def step_network(spec: PermutationSpec, last: str, blockwise: bool) -> hk.Transformed:
+    """A step with three pointwise layers and one more: new parameters and momenta."""
+
+    def outputs_of(trees: Sequence[Any], iteration: jax.Array) -> Any:
+        trunk = PointwiseMLP(CHANNELS[:3], activate_final=True)
+        final = PointwiseMLP((1,)) if last == "pointwise" else UNFLinear(1, spec, coefficients=last)
+        make = functools.partial(entry_features, iteration)
+        if not blockwise:
+            squares = jax.tree.map(
+                lambda *x: jnp.mean(raw_features(*x) ** 2, tuple(range(x[0].ndim))), *trees
+            )
+            features = jax.tree.map(make, *trees, squares)
+            return final(trunk(features)) if last == "pointwise" else final(features, trunk)
+        squares = means_in_blocks(lambda *x: raw_features(*x) ** 2, *trees)
+        if last != "pointwise":
+            return final.in_blocks(lambda *x: trunk(make(*x)), *trees, of_tensors=[squares])
+        if hk.running_init():  # parameters are made outside of loops
+            final(trunk(jnp.zeros((1, INPUT_CHANNELS))))
+        return in_blocks(lambda *x: final(trunk(make(*x))), *trees, of_tensors=[squares])
+
+    def step(params: Any, grad: Any, momenta: Any, iteration: jax.Array) -> Any:
+        outputs = outputs_of((params, grad, momenta), iteration)
+        decays = jnp.asarray(DECAYS, jnp.float32)
+        momenta = jax.tree.map(lambda m, g: decays * m + g[..., None], momenta, grad)
+        return jax.tree.map(lambda w, f: w - 0.01 * f[..., 0], params, outputs), momenta
+
+    return hk.without_apply_rng(hk.transform(step))
+
+
+def measure_steps(seconds: float) -> dict[str, Any]:
+    """Temporary memory and time of steps, whole and block by block, in turn."""
+    spec = wide_transformer()
+    trees = [random_features(spec, jax.random.key(n), width) for n, width in enumerate((1, 1, 6))]
+    params, grad = (jax.tree.map(lambda x: x[..., 0], tree) for tree in trees[:2])
+    args = (params, grad, trees[2], jnp.float32(100))
+    running = {
+        f"{last}, {how}": Contestant(step_network(spec, last, how == "in blocks"), *args)
+        for last in ("pointwise", "tied", "per_pair")
+        for how in ("whole", "in blocks")
+    }
+    for contestant in running.values():
+        contestant.call()
+        contestant.seconds.clear()
+    stop = time.perf_counter() + seconds
+    while time.perf_counter() < stop or len(contestant.seconds) < 5:
+        for contestant in running.values():
+            contestant.call()
+    size = sum(x.nbytes for x in jax.tree.leaves(params))
+    results = {}
+    for name, contestant in running.items():
+        whole = running[f"{name.split(', ')[0]}, whole"]
+        pairs = zip(contestant.seconds, whole.seconds, strict=True)
+        results[name] = contestant.figures | {
+            "parameter_bytes": size,
+            "times_parameters": contestant.figures["temporary_bytes"] / size,
+            "median_seconds": float(np.median(contestant.seconds)),
+            "ratio": float(np.median([own / other for own, other in pairs])),
+        }
+    return results
+
+
+def step_table(results: dict[str, dict[str, Any]]) -> Table:
+    """The same as a table."""
+    shown = Table("last layer", "temporaries", "/ parameters", "run", "ratio", "compile")
+    for name, figures in results.items():
+        shown.add_row(
+            name,
+            f"{figures['temporary_bytes'] / 1e6:.0f} MB",
+            f"{figures['times_parameters']:.1f}",
+            f"{figures['median_seconds'] * 1e3:.0f} ms",
+            f"{figures['ratio']:.2f}",
+            f"{figures['compile_seconds']:.1f} s",
+        )
+    return shown
+
+
+# ------------------------------------------------------------------------------------- output
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "ratio": lambda figures: f"{figures['ratio']:.2f}",
     "run": lambda figures: f"{figures['median_seconds'] * 1e3:.1f} ms",
@@ -252,6 +373,13 @@ def available() -> list[str]:
     return [name for name in CONTESTANTS if has_authors or name != AUTHORS]
 
 
+def write(output: pathlib.Path, results: dict[str, Any]) -> None:
+    """The figures, and what they were measured on, as JSON."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    record = {"device": str(jax.devices()[0]), "jax": jax.__version__, "results": results}
+    output.write_text(json.dumps(record, indent=2))
+
+
 def main() -> None:
     """Runs the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -260,7 +388,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of calls for each weight space")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/layers.json"))
     parser.add_argument("--markdown", type=pathlib.Path, help="only print this file as a table")
+    parser.add_argument("--step", action="store_true", help="memory of an optimizer's step")
     args = parser.parse_args()
+    if args.step:
+        steps = measure_steps(args.seconds)
+        Console(width=140).print(step_table(steps))
+        write(args.output, steps)
+        return
     if args.markdown:
         print(markdown(json.loads(args.markdown.read_text())["results"]))
         return
@@ -270,9 +404,7 @@ def main() -> None:
         names = [name for name in args.networks if name not in left_out]
         results[case] = measure(spec, names, args.seconds)
         Console(width=140).print(table({case: results[case]}))
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        record = {"device": str(jax.devices()[0]), "jax": jax.__version__, "results": results}
-        args.output.write_text(json.dumps(record, indent=2))
+        write(args.output, results)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from tests.strategies import from_axes
 from unf_lopt import PermutationSpec, PointwiseMLP, SpecError, UNFLinear
-from unf_lopt.layers import _pooling, in_blocks
+from unf_lopt.layers import _pooling, in_blocks, means_in_blocks
 
 SHAPES = {"matrix": (37, 11), "vector": (53,), "scalar": (), "nothing": (0, 4), "cube": (3, 8, 5)}
 AXES = {
@@ -102,6 +102,26 @@ def test_gradients_by_blocks_are_those_on_the_whole(block):
     )
     args = (MATRIX, *arguments(SHAPES))
     assert_close(gradient(by_blocks, *args, block=block), gradient(on_the_whole, *args))
+
+
+@pytest.mark.parametrize("block", [7, 10_000])
+def test_means_by_blocks_are_those_on_the_whole(block):
+    shapes = {name: shape for name, shape in SHAPES.items() if name != "nothing"}
+    trees = arguments(shapes)[:2]
+
+    def by_block(*trees):
+        return means_in_blocks(lambda x, m: x[:, None] * m**2, *trees, block=block)
+
+    def whole(params, momenta):
+        axes = {name: tuple(range(x.ndim)) for name, x in params.items()}
+        return {n: jnp.mean(x[..., None] * momenta[n] ** 2, axes[n]) for n, x in params.items()}
+
+    def loss(how, *trees):
+        return sum(jnp.sum(jnp.sin(x)) for x in how(*trees).values())
+
+    assert_close(jax.jit(by_block)(*trees), whole(*trees))
+    gradient = jax.grad(loss, argnums=(1, 2))
+    assert_close(gradient(by_block, *trees), gradient(whole, *trees))
 
 
 def test_over_perturbations_and_tasks():

@@ -1,6 +1,6 @@
 """Linear equivariant maps between the tensors of a weight space, and networks of them."""
 
-from unf_lopt.layers._blocks import in_blocks
+from unf_lopt.layers._blocks import in_blocks, means_in_blocks
 from unf_lopt.layers._fixed_axes import count_maps
 from unf_lopt.layers._linear import EquivariantLinear, check_layer_options
 from unf_lopt.layers._modules import UNF, InvariantPool, PointwiseMLP, UNFLinear
@@ -29,6 +29,7 @@ __all__ = [
     "equivariant_linear",
     "in_blocks",
     "invariant_features",
+    "means_in_blocks",
     "role_features",
     "roles_of",
     "untied",

@@ -38,7 +38,9 @@ def in_blocks(
 
     For an entry e of tensor t the result is ``function(x[t][e], y[t][e], ..., a[t], ...)``, x and y
     the trees and a those ``of_tensors``. Beside inputs and results, memory is needed for one block
-    at a time: for a large tensor in place, for small ones, which are joined, with copies. For the
+    at a time: for a large tensor in place, for small ones, which are joined, with copies. An array
+    that is computed just before, such as new momenta, is stored once more for the blocks: better
+    pass what it is computed from, and let the function compute it again. For the
     gradient the function is computed again, block by block. Under ``jax.vmap`` a block has so many
     entries of every member.
 
@@ -61,15 +63,9 @@ def in_blocks(
       ValueError: no tree, trees of different structure, or a leaf that does not begin with the
         shape of the first tree's.
     """
-    if not trees or block < 1:
-        raise ValueError(f"in_blocks: a tree and a positive block are needed; got block={block}.")
-    treedef = jax.tree.structure(trees[0])
-    columns = [_leaves_like(treedef, tree) for tree in (*trees, *of_tensors)]
-    leaves = columns[0]
-    shapes = [jnp.shape(leaf)[: jnp.ndim(leaf) - channel_axes] for leaf in leaves]
-    of_entries = [_flat(column, shapes) for column in columns[: len(trees)]]
-    constants = columns[len(trees) :]
-    if not leaves:
+    treedef, shapes, of_entries = _flat_trees(trees, channel_axes, block)
+    constants = [_leaves_like(treedef, tree) for tree in of_tensors]
+    if not shapes:
         return trees[0]
     found = [
         jax.tree.map(lambda x, shape=shape: x.reshape(*shape, *x.shape[1:]), result)
@@ -79,6 +75,63 @@ def in_blocks(
     ]
     outer = jax.tree.structure(found[0])
     return jax.tree.transpose(treedef, outer, jax.tree.unflatten(treedef, found))
+
+
+def means_in_blocks(
+    function: EntryFunction, *trees: PyTree, channel_axes: int = 0, block: int = BLOCK
+) -> PyTree:
+    """For every tensor the mean over its entries of a function of them, with bounded memory.
+
+    Args:
+      function: as :func:`in_blocks` takes it, without what is of tensors, giving one array.
+      *trees: as of :func:`in_blocks`.
+      channel_axes: as of :func:`in_blocks`.
+      block: entries that are computed on at a time.
+
+    Returns:
+      A tree like the first, leaves ``[*channels]``; of no entries NaN, as of ``jnp.mean``.
+
+    Raises:
+      ValueError: as :func:`in_blocks`.
+    """
+    treedef, shapes, of_entries = _flat_trees(trees, channel_axes, block)
+    means = [
+        _mean_in_blocks(function, [column[tensor] for column in of_entries], block)
+        for tensor in range(len(shapes))
+    ]
+    return jax.tree.unflatten(treedef, means)
+
+
+def _mean_in_blocks(function: EntryFunction, arrays: Sequence[jax.Array], block: int) -> jax.Array:
+    entries = arrays[0].shape[0]
+    if entries <= block:
+        return jnp.mean(function(*arrays), axis=0)
+    size = block_size(entries, block)
+    whole = entries // size * size
+    parts = [x if whole == entries else x[:whole] for x in arrays]
+    cut = [x.reshape(-1, size, *x.shape[1:]) for x in parts]
+
+    @jax.checkpoint
+    def step(total: jax.Array, own: Sequence[jax.Array]) -> tuple[jax.Array, None]:
+        return total + jnp.sum(function(*own), axis=0), None
+
+    example = jax.eval_shape(lambda *own: function(*own)[0], *(x[:1] for x in arrays))
+    total, _ = lax.scan(step, jnp.zeros(example.shape, example.dtype), cut)
+    if whole < entries:
+        total, _ = step(total, [x[whole:] for x in arrays])
+    return total / entries
+
+
+def _flat_trees(
+    trees: Sequence[PyTree], channel_axes: int, block: int
+) -> tuple[jax.tree_util.PyTreeDef, list[tuple[int, ...]], list[list[jax.Array]]]:
+    """Structure and shapes of the first tree, and every tree's arrays ``[entries, *channels]``."""
+    if not trees or block < 1:
+        raise ValueError(f"in_blocks: a tree and a positive block are needed; got block={block}.")
+    treedef = jax.tree.structure(trees[0])
+    columns = [_leaves_like(treedef, tree) for tree in trees]
+    shapes = [jnp.shape(leaf)[: jnp.ndim(leaf) - channel_axes] for leaf in columns[0]]
+    return treedef, shapes, [_flat(column, shapes) for column in columns]
 
 
 def map_tensors(
@@ -102,7 +155,7 @@ def map_tensors(
     return [found[tensor] for tensor in range(len(of_entries[0]))]
 
 
-def map_blocks(function: EntryFunction, arrays: Sequence[jax.Array], block: int = BLOCK) -> PyTree:
+def map_blocks(function: EntryFunction, arrays: Sequence[jax.Array], block: int) -> PyTree:
     """``function(*arrays)`` for arrays ``[entries, *channels]``, block by block.
 
     What is left over when entries are cut into blocks is computed after them.

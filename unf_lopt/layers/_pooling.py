@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,19 +24,6 @@ from unf_lopt.symmetry import PermutationSpec
 LARGE = 4 * BLOCK
 
 Axes = tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """What a layer reads of one tensor.
-
-    Attributes:
-      product: entries times a matrix, ``[*shape, columns]``.
-      means: over all axes but some, by those that are kept, ``[*sizes, channels]``.
-    """
-
-    product: jax.Array
-    means: Mapping[Axes, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +57,8 @@ class LazyFeatures:
 
     @property
     def is_large(self) -> bool:
-        """Whether the features are better not there whole."""
-        return math.prod(self.shape) >= LARGE
+        """Whether the features are better not there whole; those of a vector are its one mean."""
+        return len(self.shape) > 1 and math.prod(self.shape) >= LARGE
 
     def on_diagonal(self, blocks: Partition) -> LazyFeatures:
         """The features of the entries whose indices in a block are equal."""
@@ -82,40 +69,56 @@ class LazyFeatures:
         """The features of an entry of zeros, ``[1, features]``: for their number and type."""
         return self.of([jnp.zeros((1, x.shape[-1]), x.dtype) for x in self.arrays])
 
-    def read(self, matrix: jax.Array, kept: Collection[Axes], block: int = BLOCK) -> Reading:
-        """Products with a matrix ``[features, columns]``, and means over all axes but some.
+    def read(
+        self, matrices: Mapping[Axes, jax.Array | None], block: int = BLOCK
+    ) -> dict[Axes, jax.Array]:
+        """Means over all axes but some, times a matrix where there is one.
 
-        Blocks are slices of the longest axis. Means that keep it are those of slices; the others
-        are taken of the sum over all slices, a mean over the one axis.
+        Blocks are slices of the longest axis. Means that keep it are those of slices, multiplied
+        at once; the others are taken of the mean over it, the one sum over all slices.
+
+        Args:
+          matrices: by the axes that are kept, all of them for the entries themselves: a matrix
+            ``[features, columns]``, or None for the means as they are.
+          block: entries that are computed on at a time.
+
+        Returns:
+          ``[*sizes, columns or features]``, by the axes that are kept.
         """
         shape = self.shape
         axis = max(range(len(shape)), key=lambda axis: shape[axis])
-        length = shape[axis]
-        rows = block_size(length, max(1, block // max(1, math.prod(shape) // max(1, length))))
+        behind = math.prod(shape) // shape[axis]
+        rows = block_size(shape[axis], max(1, block // behind))
         arrays = [jnp.moveaxis(x, axis, 0) for x in self.arrays]
-        along = [tuple(a for a in axes if a != axis) for axes in kept if axis in axes]
+        order = [axis, *(other for other in range(len(shape)) if other != axis)]
+        along = [kept for kept in matrices if axis in kept]
 
         @jax.checkpoint
         def step(total: jax.Array, own: Sequence[jax.Array]) -> tuple[jax.Array, PyTree]:
             features = self.of(own)
-            means = _means(features, axis, along)
-            return total + jnp.sum(features, axis=0), (features @ matrix, means)
+            slices = [_times(_mean_of(features, order, kept), matrices[kept]) for kept in along]
+            return total + jnp.sum(features, axis=0), slices
 
         example = jax.eval_shape(lambda *own: self.of(own)[0], *arrays)
         total = jnp.zeros(example.shape, example.dtype)
-        total, (product, means) = _scan_slices(step, total, arrays, rows)
-        found = {
-            tuple(sorted((*axes, axis))): jnp.moveaxis(mean, 0, sum(a < axis for a in axes))
-            for axes, mean in zip(along, means, strict=True)
-        }
-        mean = total / length
-        for axes in kept:
-            if axis not in axes:
-                dropped = tuple(
-                    a - (a > axis) for a in range(len(shape)) if a not in axes and a != axis
-                )
-                found[axes] = jnp.mean(mean, axis=dropped) if dropped else mean
-        return Reading(jnp.moveaxis(product, 0, axis), found)
+        total, slices = _scan_slices(step, total, arrays, rows)
+        found = {}
+        for kept, x in zip(along, slices, strict=True):
+            found[kept] = jnp.moveaxis(x, 0, kept.index(axis))
+        for kept in [axes for axes in matrices if axes not in found]:
+            mean = _mean_of(total / shape[axis], order[1:], kept)
+            found[kept] = _times(mean, matrices[kept])
+        return found
+
+
+def _mean_of(x: jax.Array, order: Sequence[int], kept: Axes) -> jax.Array:
+    """The mean over all axes that are not kept, of an array whose axes have an order."""
+    dropped = tuple(place for place, axis in enumerate(order) if axis not in kept)
+    return jnp.mean(x, axis=dropped) if dropped else x
+
+
+def _times(x: jax.Array, matrix: jax.Array | None) -> jax.Array:
+    return x if matrix is None else x @ matrix
 
 
 def whole_features(lazy: Sequence[LazyFeatures]) -> list[jax.Array]:
@@ -132,17 +135,6 @@ def whole_features(lazy: Sequence[LazyFeatures]) -> list[jax.Array]:
     constants = [[own.constants[i][0] for own in lazy] for i in range(len(lazy[0].constants))]
     results = map_tensors(lazy[0].function, of_entries, constants)
     return [x.reshape(*own.shape, x.shape[-1]) for own, x in zip(lazy, results, strict=True)]
-
-
-def _means(features: jax.Array, first: int, along: Iterable[Axes]) -> list[jax.Array]:
-    """Of slices of an axis, put first: means over all others but some, ``[rows, *sizes, C]``."""
-    rank = features.ndim - 1
-    places = {axis: axis + (axis < first) for axis in range(rank) if axis != first}
-    results = []
-    for axes in along:
-        dropped = tuple(place for axis, place in places.items() if axis not in axes)
-        results.append(jnp.mean(features, axis=dropped) if dropped else features)
-    return results
 
 
 def _scan_slices(

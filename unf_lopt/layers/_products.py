@@ -81,14 +81,27 @@ def _is_narrow(tables: Tables, uses: Sequence[tuple[Bucket, int, Feature]]) -> b
 def _read_large(
     own: LazyFeatures, tables: Tables, uses: Sequence[tuple[Bucket, int, Feature]]
 ) -> tuple[Means, dict[tuple[Bucket, int], jax.Array]]:
-    whole = [(bucket, index) for bucket, index, feature in uses if _is_whole(feature)]
-    kept = {tuple(sorted(feature.kept)) for _, _, feature in uses if not _is_whole(feature)}
-    matrices = [tables[bucket][index] for bucket, index in whole]
-    matrices = [matrix.reshape(len(matrix), -1) for matrix in matrices]
-    reading = own.read(jnp.concatenate(matrices, axis=1), sorted(kept))
-    stops = np.cumsum([matrix.shape[1] for matrix in matrices])[:-1]
-    found = jnp.split(reading.product, stops, axis=-1)
-    return reading.means, dict(zip(whole, found, strict=True))
+    """Means that keep one axis are had as they are; what keeps more, and is larger, multiplied."""
+    targets: dict[tuple[int, ...], list[tuple[Bucket, int]]] = {}
+    for bucket, index, feature in uses:
+        targets.setdefault(tuple(sorted(feature.kept)), []).append((bucket, index))
+    matrices: dict[tuple[int, ...], jax.Array | None] = {}
+    for kept, places in targets.items():
+        own_tables = [tables[bucket][index] for bucket, index in places]
+        flat = [table.reshape(len(table), -1) for table in own_tables]
+        narrow = sum(table.shape[1] for table in flat) <= len(flat[0])
+        is_whole = len(kept) == len(own.shape)
+        multiply = is_whole or (len(kept) > 1 and narrow)
+        matrices[kept] = jnp.concatenate(flat, axis=1) if multiply else None
+    means, products = {}, {}
+    for kept, found in own.read(matrices).items():
+        if matrices[kept] is None:
+            means[kept] = found
+            continue
+        widths = [math.prod(tables[bucket].shape[2:]) for bucket, _ in targets[kept]]
+        pieces = jnp.split(found, np.cumsum(widths)[:-1], axis=-1)
+        products |= zip(targets[kept], pieces, strict=True)
+    return means, products
 
 
 def bucket_products(

@@ -80,9 +80,10 @@ def read_lazy_stack(
 ) -> StackReading:
     """The same of a stack of large tensors whose features are not there."""
     matrix = jnp.concatenate([itself, swap], axis=1) if own.pairs else itself
-    kept = [(axis,) for axis in range(own.rank)]
-    readings = [features.read(matrix, kept) for features in lazy]
-    product = jnp.stack([reading.product for reading in readings])
+    axes: list[Axes] = [(axis,) for axis in range(own.rank)]
+    entries = tuple(range(own.rank))
+    readings = [features.read({**dict.fromkeys(axes), entries: matrix}) for features in lazy]
+    product = jnp.stack([reading[entries] for reading in readings])
     channels = itself.shape[1]
     diagonals = {
         pair: jnp.stack(
@@ -90,7 +91,7 @@ def read_lazy_stack(
         )
         for pair in own.pairs
     }
-    vectors = {axes: jnp.stack([reading.means[axes] for reading in readings]) for axes in kept}
+    vectors = {kept: jnp.stack([reading[kept] for reading in readings]) for kept in axes}
     return StackReading(
         product[..., :channels],
         product[..., channels:] if own.pairs else None,
