@@ -15,6 +15,7 @@ OPTIMIZERS = {
 }
 unf, nfn, unf_universal = (OPTIMIZERS[name] for name in ("unf", "nfn", "unf_universal"))
 deep_sets, learned_sgdm = (OPTIMIZERS[name] for name in ("deep_sets", "learned_sgdm"))
+mixed_step, unf_controller = (OPTIMIZERS[name] for name in ("mixed_step", "unf_controller"))
 
 __all__ = [
     "OPTIMIZERS",
@@ -23,6 +24,7 @@ __all__ = [
     "image_cnn",
     "image_mlp",
     "learned_sgdm",
+    "mixed_step",
     "nfn",
     "optimizers",
     "outer_training",
@@ -30,5 +32,6 @@ __all__ = [
     "step_options",
     "transformer_lm",
     "unf",
+    "unf_controller",
     "unf_universal",
 ]

@@ -44,7 +44,7 @@ def register_optimizer(
             options["task_family"] = task_family
         # The ecosystem's `opt_from_checkpoint` calls this function itself, within a scope that has
         # the bindings, and past gin.
-        options = {**_bindings(shared), **gin.get_bindings(name), **options}
+        options = {**_bindings(shared, function), **gin.get_bindings(name), **options}
         space = _space({key: options.pop(key) for key in _OF_SPACE if key in options})
         found = {"verify": space.verify, "randomness": space.randomness}
         return learned_optimizer(function(**options), space.source, **found)
@@ -81,8 +81,24 @@ def register_options(function: Callable[..., Any], *, without: tuple[str, ...] =
     return gin.configurable(function.__name__, module=_MODULE)(options)
 
 
-def _bindings(shared: Callable[..., Any] | None) -> dict[str, Any]:
-    return {} if shared is None else shared()
+def _bindings(shared: Callable[..., Any] | None, function: Callable[..., Any]) -> dict[str, Any]:
+    """The shared options that are bound, those that the function takes."""
+    bound = {} if shared is None else shared()
+    return (
+        bound
+        if _takes_all(function)
+        else {
+            name: value
+            for name, value in bound.items()
+            if name in inspect.signature(function).parameters
+        }
+    )
+
+
+def _takes_all(function: Callable[..., Any]) -> bool:
+    """Whether a function has ``**options``, which stand for the shared ones."""
+    kinds = (own.kind for own in inspect.signature(function).parameters.values())
+    return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _space(given: dict[str, Any]) -> WeightSpace:
@@ -100,7 +116,7 @@ def _signature(function: Callable[..., Any], shared: Callable[..., Any] | None) 
         parameter.name: parameter.replace(
             kind=either if parameter.name == "task_family" else keyword
         )
-        for source in (shared, weight_space, function)
+        for source in (shared if _takes_all(function) else None, weight_space, function)
         if source is not None
         for parameter in inspect.signature(source).parameters.values()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD

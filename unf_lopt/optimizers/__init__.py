@@ -6,8 +6,10 @@ from unf_lopt.optimizers.family import (
     deep_sets,
     from_description,
     learned_sgdm,
+    mixed_step,
     nfn,
     unf,
+    unf_controller,
     unf_universal,
 )
 from unf_lopt.optimizers.functional_optimizer import FunctionalLearnedOptimizer
@@ -32,6 +34,7 @@ __all__ = [
     "from_description",
     "learned_sgdm",
     "load_theta",
+    "mixed_step",
     "nfn",
     "optimizer_name",
     "read_theta",
@@ -40,5 +43,6 @@ __all__ = [
     "theta_identity",
     "to_optax",
     "unf",
+    "unf_controller",
     "unf_universal",
 ]

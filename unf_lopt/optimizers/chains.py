@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from unf_lopt.symmetry import PermutationSpec, Product, SpecError, Sum
-from unf_lopt.symmetry._views import block_axes
+from unf_lopt.symmetry import PermutationSpec, Product, SpecError, Sum, block_axes
 
 
 def spatial_apart(spec: PermutationSpec) -> PermutationSpec:

@@ -46,6 +46,16 @@ def wide(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x.astype(wide_dtype(x)), tree)
 
 
+def clipped(grad: PyTree, largest: float) -> PyTree:
+    """The gradient scaled down to a largest Euclidean norm.
+
+    What ``optax.clip_by_global_norm`` does, but differentiable where the gradient is zero.
+    """
+    square = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grad))
+    scale = largest * jax.lax.rsqrt(jnp.maximum(square, largest**2))
+    return jax.tree.map(lambda g: (scale * g).astype(g.dtype), grad)
+
+
 def average(old: PyTree, new: PyTree, decay: Any) -> PyTree:
     """``decay·old + (1 − decay)·new``, in the type of ``old``."""
     return jax.tree.map(lambda a, x: (decay * a + (1 - decay) * x).astype(a.dtype), old, new)

@@ -17,6 +17,7 @@ from unf_lopt.optimizers.functional import (
 )
 from unf_lopt.optimizers.functional_optimizer import FunctionalKind, FunctionalLearnedOptimizer
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, check_same_names
+from unf_lopt.optimizers.mixed_optimizer import MixedLearnedOptimizer, MixedOptions
 from unf_lopt.optimizers.step import StepOptions, step_options
 from unf_lopt.symmetry import PermutationSpec
 
@@ -202,6 +203,87 @@ def learned_sgdm(
     return _made("learned_sgdm", {}, options, frozen, spec)
 
 
+def mixed_step(
+    spec: PermutationSpec | None = None,
+    *,
+    newton_schulz_steps: int = 5,
+    heads: bool = True,
+    gradient_clip: float | None = 1.0,
+    weight_decay: float = 0.0,
+    frozen: Frozen = (),
+) -> LearnedOptimizer:
+    """Adam's direction and an orthogonalized one, mixed and scheduled by sixteen learned scalars.
+
+    ``W ← W − α·(w·o + (1 − w)·a)``, see :class:`unf_lopt.optimizers.mixed_step.MixedStep`: step
+    sizes by the role of a parameter, a schedule over the horizon, a warm-up, decays and a mix. One
+    theta is for every architecture. A step needs the number of steps in all.
+
+    Args:
+      spec: the weight space that it is bound to; roles and matrices are read from it.
+      newton_schulz_steps: how exactly matrices are orthogonalized; 0: Adam's direction alone.
+      heads: whether the heads of an attention are matrices of their own.
+      gradient_clip: largest norm of the whole gradient, or None.
+      weight_decay: λ in W ← W − α·(d + λ·W).
+      frozen: paths (or their beginnings) of parameters that are not trained, or a function of the
+        path that says so.
+
+    Raises:
+      ValueError: a number is out of its range.
+    """
+    options = MixedOptions(
+        newton_schulz_steps=newton_schulz_steps,
+        heads=heads,
+        gradient_clip=gradient_clip,
+        weight_decay=weight_decay,
+    )
+    return _mixed("mixed_step", options, frozen, spec)
+
+
+def unf_controller(
+    spec: PermutationSpec | None = None,
+    *,
+    width: int = 16,
+    pooling: bool = True,
+    newton_schulz_steps: int = 5,
+    heads: bool = True,
+    gradient_clip: float | None = 1.0,
+    weight_decay: float = 0.0,
+    frozen: Frozen = (),
+) -> LearnedOptimizer:
+    """:func:`mixed_step`, its step sizes and mixes corrected by a functional of pooled statistics.
+
+    The functional sees every tensor's means (of squares of gradient, momentum and parameters, of
+    products), the loss and the time, and gives two numbers a tensor; see
+    :class:`unf_lopt.optimizers.controller.Controller`. Its cost hardly depends on the size of the
+    parameters. A step needs the loss: ``update(gradient, state, params, value=loss)``.
+
+    Args:
+      spec: as of :func:`mixed_step`.
+      width: channels of the functional's layers.
+      pooling: whether tensors see the mean over the weight space; else every tensor sees itself in
+        its place, with as many parameters.
+      newton_schulz_steps: as of :func:`mixed_step`.
+      heads: as of :func:`mixed_step`.
+      gradient_clip: as of :func:`mixed_step`.
+      weight_decay: as of :func:`mixed_step`.
+      frozen: as of :func:`mixed_step`.
+
+    Raises:
+      ValueError: a number is out of its range.
+    """
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise ValueError(f"width={width!r}: must be a whole number, 1 or more.")
+    options = MixedOptions(
+        controller=width,
+        pooling=pooling,
+        newton_schulz_steps=newton_schulz_steps,
+        heads=heads,
+        gradient_clip=gradient_clip,
+        weight_decay=weight_decay,
+    )
+    return _mixed("unf_controller", options, frozen, spec)
+
+
 def from_description(description: Mapping[str, Any]) -> LearnedOptimizer:
     """The learned optimizer that :meth:`LearnedOptimizer.description` describes, unbound.
 
@@ -212,12 +294,16 @@ def from_description(description: Mapping[str, Any]) -> LearnedOptimizer:
       ValueError: it describes no optimizer of this version.
     """
     try:
-        check_same_names(description, ("optimizer", "functional", "step", "frozen"), "optimizer")
-        name = description["optimizer"]
-        if name not in _KINDS:
-            raise ValueError(f"there is no optimizer {name!r}; there are {sorted(_KINDS)}.")
+        kind = "mixed" if "mixed" in description else "functional"
+        own = ("mixed",) if kind == "mixed" else ("functional", "step")
+        check_same_names(description, ("optimizer", "frozen", *own), "optimizer")
+        name, frozen = description["optimizer"], tuple(description["frozen"])
+        if name not in OPTIMIZERS or (kind == "functional") != (name in _KINDS):
+            raise ValueError(f"there is no optimizer {name!r}; there are {sorted(OPTIMIZERS)}.")
+        if kind == "mixed":
+            return _mixed(name, MixedOptions(**description["mixed"]), frozen)
         options = StepOptions.from_data(description["step"])
-        return _made(name, description["functional"], options, tuple(description["frozen"]))
+        return _made(name, description["functional"], options, frozen)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no description of an optimizer of this version: {error}") from error
 
@@ -266,7 +352,16 @@ _KINDS = {
 
 # All of them, by the names that gin and files have.
 OPTIMIZERS = {
-    function.__name__: function for function in (unf, nfn, unf_universal, deep_sets, learned_sgdm)
+    function.__name__: function
+    for function in (
+        unf,
+        nfn,
+        unf_universal,
+        deep_sets,
+        learned_sgdm,
+        mixed_step,
+        unf_controller,
+    )
 }
 
 
@@ -292,4 +387,12 @@ def _made(
     kind = _KINDS[name]
     kind.check(**{own: x for own, x in functional_options.items() if own not in _WIDTHS})
     lopt = FunctionalLearnedOptimizer(name, kind, functional_options, options, check_frozen(frozen))
+    return lopt if spec is None else lopt.bind(spec)
+
+
+def _mixed(
+    name: str, options: MixedOptions, frozen: Frozen, spec: PermutationSpec | None = None
+) -> LearnedOptimizer:
+    """The optimizer, bound to the spec if there is one."""
+    lopt = MixedLearnedOptimizer(name, options, check_frozen(frozen))
     return lopt if spec is None else lopt.bind(spec)

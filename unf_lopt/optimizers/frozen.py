@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from unf_lopt.symmetry import PermutationSpec, path_string, spaces_of
+from unf_lopt.symmetry import PermutationSpec, leaf_paths, spaces_of
 
 PyTree = Any
 Frozen = Collection[str] | Callable[[str], bool]
@@ -27,14 +29,16 @@ def is_frozen(frozen: Frozen, path: str) -> bool:
 
 
 def trainable(tree: PyTree, frozen: Frozen) -> PyTree:
-    """A tree with nothing (None, which JAX takes for an empty subtree) where it is frozen."""
-    if not frozen:
-        return tree
+    """A tree with nothing (None, which JAX takes for an empty subtree) where it is not trained.
 
-    def kept(path: tuple[Any, ...], leaf: Any) -> Any:
-        return None if is_frozen(frozen, path_string(path)) else leaf
-
-    return jax.tree_util.tree_map_with_path(kept, tree)
+    Neither frozen parameters are trained nor those without entries.
+    """
+    leaves, treedef = jax.tree.flatten(tree)
+    kept = [
+        None if math.prod(jnp.shape(leaf)) == 0 or is_frozen(frozen, path) else leaf
+        for path, leaf in zip(leaf_paths(tree), leaves, strict=True)
+    ]
+    return jax.tree.unflatten(treedef, kept)
 
 
 def with_frozen(updated: PyTree, params: PyTree) -> PyTree:
@@ -76,7 +80,7 @@ def frozen_paths(frozen: Frozen, paths: Collection[str]) -> tuple[str, ...]:
 
 def tree_paths(tree: PyTree) -> frozenset[str]:
     """The paths of a tree's leaves."""
-    return frozenset(path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree))
+    return frozenset(leaf_paths(tree))
 
 
 def check_frozen(frozen: Frozen) -> Frozen:

@@ -193,6 +193,5 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
             output = functional.apply(theta["functional"], inputs)
             direction = options.direction(direction, output, scalars["beta"])
         updates = options.updates(trained, direction, scalars["alpha"])
-        if self.frozen:
-            updates = with_frozen(updates, jax.tree.map(jnp.zeros_like, params))
+        updates = with_frozen(updates, jax.tree.map(jnp.zeros_like, params))
         return updates, StepState(nominal, momenta, state.iteration + 1)

@@ -12,11 +12,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from unf_lopt.symmetry import PermutationSpec
-from unf_lopt.symmetry import _axes as axis_tools
-from unf_lopt.symmetry._axes import Axis, Product
-from unf_lopt.symmetry._spec import path_string
-from unf_lopt.symmetry._views import block_axes
+from unf_lopt.symmetry import (
+    Axis,
+    PermutationSpec,
+    Product,
+    block_axes,
+    path_string,
+    rename_axis,
+    size_of,
+    spaces_of,
+)
 
 PyTree = Any
 
@@ -186,10 +191,10 @@ def _describe(
     axes: Sequence[Axis], spec: PermutationSpec, copies: frozenset[str]
 ) -> tuple[str, tuple[Block, ...]]:
     """The role and the blocks of a parameter."""
-    lengths = [axis_tools.size_of(axis, spec.spaces) for axis in axes]
+    lengths = [size_of(axis, spec.spaces) for axis in axes]
     last = _last_long(lengths)
     is_fixed = [
-        spec.fixed.issuperset(axis_tools.spaces_of(axis))
+        spec.fixed.issuperset(spaces_of(axis))
         for position, axis in enumerate(axes)
         if lengths[position] > 1 and (axis not in copies or position == last)
     ]
@@ -206,10 +211,10 @@ def _blocks(
     origin = {
         f"{space} of {position}": (space, position)
         for position, axis in enumerate(axes)
-        for space in axis_tools.spaces_of(axis)
+        for space in spaces_of(axis)
     }
     tagged = tuple(
-        axis_tools.rename(axis, lambda space, position=position: f"{space} of {position}")
+        rename_axis(axis, lambda space, position=position: f"{space} of {position}")
         for position, axis in enumerate(axes)
     )
     for own in block_axes(tagged):

@@ -90,7 +90,7 @@ class MixedStep:
     Attributes:
       matrices: what the parameters are.
       controller: the functional with two outputs, or None.
-      newton_schulz_steps: how exactly matrices are orthogonalized.
+      newton_schulz_steps: how exactly matrices are orthogonalized; 0: w is 0.
     """
 
     matrices: Matrices
@@ -113,7 +113,14 @@ class MixedStep:
         return MixedState(zeros, zeros, jnp.zeros((), jnp.int32), steps, running)
 
     def update(
-        self, theta: PyTree, grad: PyTree, state: MixedState, params: PyTree, loss: Any = None
+        self,
+        theta: PyTree,
+        grad: PyTree,
+        state: MixedState,
+        params: PyTree,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
     ) -> tuple[PyTree, MixedState]:
         """What a step adds to the parameters, in float32 or wider, and the next state.
 
@@ -123,6 +130,7 @@ class MixedStep:
           state: of the last step.
           params: the parameters.
           loss: of this step; only a controller needs it.
+          weight_decay: λ in ``W ← W − α·(d + λ·W)``.
         """
         scalars, grad, count = theta["scalars"], directions.wide(grad), state.iteration + 1
         first_decay, second_decay, nesterov = (
@@ -145,7 +153,10 @@ class MixedStep:
         log_step = self._log_steps(scalars, found, state) + changes[:, 0]
         logit = scalars["mix"] + scalars["mix_slope"] * (_share(state) - 0.5) + changes[:, 1]
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
-        updates = self._combine(ahead, v, -jnp.exp(log_step), jax.nn.sigmoid(logit))
+        steps = -jnp.exp(log_step)
+        updates = self._combine(ahead, v, steps, jax.nn.sigmoid(logit))
+        if weight_decay:
+            updates = [u + steps[i] * weight_decay * p[i] for i, u in enumerate(updates)]
         return unflatten(updates), new
 
     def _changes(
@@ -182,11 +193,13 @@ class MixedStep:
         self, ahead: list[jax.Array], v: list[jax.Array], steps: jax.Array, weights: jax.Array
     ) -> list[jax.Array]:
         """``steps·(w·o + (1 − w)·a)`` of every tensor."""
-        orthogonal = directions.orthogonalize(self.matrices, ahead, self.newton_schulz_steps)
+        orthogonal = ahead
+        if self.newton_schulz_steps:
+            orthogonal = directions.orthogonalize(self.matrices, ahead, self.newton_schulz_steps)
         updates = []
         for i, role in enumerate(self.matrices.roles):
             direction = directions.whitened(ahead[i], v[i])
-            if role != "vector":
+            if role != "vector" and self.newton_schulz_steps:
                 direction = weights[i] * orthogonal[i] + (1 - weights[i]) * direction
             updates.append(steps[i] * direction)
         return updates

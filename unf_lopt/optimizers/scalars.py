@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unf_lopt.layers._partitions import check_option
+from unf_lopt._options import check_option
 
 PARAMETRIZATIONS = ("log", "raw", "constant")
 

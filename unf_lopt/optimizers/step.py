@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from unf_lopt.layers._partitions import check_option
+from unf_lopt._options import check_option
 from unf_lopt.optimizers import features
+from unf_lopt.optimizers.directions import clipped, wide
 from unf_lopt.optimizers.nominal import NOMINALS, NominalTerm
 from unf_lopt.optimizers.scalars import StepScalars
 
@@ -89,13 +90,8 @@ class StepOptions:
 
     def gradient(self, grad: PyTree) -> PyTree:
         """The gradient as it is computed with: at least float32, clipped."""
-        grad = jax.tree.map(lambda g: g.astype(features.wide_dtype(g)), grad)
-        if self.gradient_clip is None:
-            return grad
-        square = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grad))
-        # What optax.clip_by_global_norm does, but differentiable where the gradient is zero.
-        scale = self.gradient_clip * jax.lax.rsqrt(jnp.maximum(square, self.gradient_clip**2))
-        return jax.tree.map(lambda g: (scale * g).astype(g.dtype), grad)
+        grad = wide(grad)
+        return grad if self.gradient_clip is None else clipped(grad, self.gradient_clip)
 
     def direction(self, nominal: PyTree, output: PyTree, beta: Any) -> PyTree:
         """What the parameters move along: d of the nominal term and the functional's output."""

@@ -2,10 +2,12 @@
 
 Beside the spec itself, helpers for those who compute on one: :func:`leaf_paths` names the leaves
 of a tree as specs do and :func:`path_string` a single path, :func:`spaces_of` lists what an axis
-is made of, and :func:`block_axes` tells the axes of a parameter's blocks in its factored view.
+is made of, :func:`size_of` gives its length, and :func:`block_axes` tells the axes of a
+parameter's blocks in its factored view.
 """
 
-from unf_lopt.symmetry._axes import Axis, Product, Sum, spaces_of
+from unf_lopt.symmetry._axes import Axis, Product, Sum, size_of, spaces_of
+from unf_lopt.symmetry._axes import rename as rename_axis
 from unf_lopt.symmetry._equivariance import assert_equivariant, random_features
 from unf_lopt.symmetry._errors import SpecError, SymmetryError
 from unf_lopt.symmetry._spec import PermutationSpec
@@ -29,6 +31,8 @@ __all__ = [
     "leaf_paths",
     "path_string",
     "random_features",
+    "rename_axis",
+    "size_of",
     "spaces_of",
     "verify_spec",
 ]

@@ -1,0 +1,175 @@
+"""Learned optimizers that mix directions: a few scalars, and a controller of the weight space."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from unf_lopt._types import PyTree
+from unf_lopt.optimizers.controller import Controller
+from unf_lopt.optimizers.directions import clipped, wide
+from unf_lopt.optimizers.frozen import Frozen, check_paths, trainable, tree_paths, with_frozen
+from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
+from unf_lopt.optimizers.matrices import matrices_of
+from unf_lopt.optimizers.mixed_step import MixedState, MixedStep, initial_scalars
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedOptions:
+    """How a mixed step is computed.
+
+    Attributes:
+      controller: channels of the controller's layers; 0 for none.
+      pooling: whether the controller sees means over the weight space; else every tensor sees
+        itself in their place, with as many parameters.
+      newton_schulz_steps: how exactly matrices are orthogonalized; 0: Adam's direction alone.
+      heads: whether the heads of an attention are matrices of their own.
+      gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
+      weight_decay: λ in ``W ← W − α·(d + λ·W)``, α the step size of the tensor.
+
+    Raises:
+      ValueError: at construction, for a number out of its range.
+    """
+
+    controller: int = 0
+    pooling: bool = True
+    newton_schulz_steps: int = 5
+    heads: bool = True
+    gradient_clip: float | None = 1.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("controller", "newton_schulz_steps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name}={value!r}: must be a whole number, 0 or more.")
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise ValueError(f"gradient_clip={self.gradient_clip}: must be positive, or None.")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay={self.weight_decay}: must not be negative.")
+
+
+class MixedLearnedOptimizer(LearnedOptimizer):
+    """``W ← W − α·(w·o + (1 − w)·a)``, see :class:`MixedStep`; one theta for every architecture.
+
+    Theta is ``{"scalars": …}``, with a controller ``{"scalars": …, "controller": …}``. It starts as
+    an optimizer that was set by hand.
+
+    Args:
+      name: what messages, files and gin call it.
+      options: how the step is computed.
+      frozen: parameters that are not trained, see :func:`frozen.is_frozen`.
+    """
+
+    needs_spec = True
+    one_theta_for_all = True
+    needs_num_steps = True
+
+    def __init__(self, name: str, options: MixedOptions, frozen: Frozen = ()):
+        super().__init__(name, frozen)
+        self._options = options
+        self._controller = (
+            Controller(options.controller, pooling=options.pooling) if options.controller else None
+        )
+        self._step: MixedStep | None = None
+
+    @property
+    def options(self) -> MixedOptions:
+        """How the step is computed."""
+        return self._options
+
+    def description(self) -> dict[str, Any]:
+        """Name and every option, as plain data."""
+        return {
+            "optimizer": self.name,
+            "mixed": dataclasses.asdict(self._options),
+            "frozen": frozen_data(self.frozen, self.name),
+        }
+
+    def init(self, key: jax.Array) -> PyTree:
+        """Initial theta."""
+        theta = {"scalars": initial_scalars()}
+        if self._controller is not None:
+            theta["controller"] = self._controller.init(key)
+        return theta
+
+    def transformation(
+        self, theta: PyTree, num_steps: Any = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer with these meta-parameters.
+
+        ``update`` takes the loss as ``value=``, which a controller needs.
+
+        Args:
+          theta: from :meth:`init`, or trained.
+          num_steps: how many steps there will be; ``init`` of the transformation needs it.
+
+        Raises:
+          ValueError: the optimizer is not bound to a weight space.
+        """
+        self._require_spec()
+
+        def init(params: PyTree) -> MixedState:
+            return self._init_state(params, num_steps)
+
+        def update(
+            grad: PyTree,
+            state: MixedState,
+            params: PyTree = None,
+            *,
+            value: Any = None,
+            **extra_args: Any,
+        ) -> tuple[PyTree, MixedState]:
+            return self._update(theta, grad, state, params, value)
+
+        return optax.GradientTransformationExtraArgs(init, update)
+
+    def _bound(self) -> None:
+        self._step = MixedStep(
+            matrices_of(self._require_spec(), heads=self._options.heads),
+            self._controller,
+            self._options.newton_schulz_steps,
+        )
+
+    def _init_state(self, params: PyTree, num_steps: Any) -> MixedState:
+        if num_steps is None:
+            raise ValueError(
+                f"{self.name} plans its steps: say how many there will be, "
+                "to_optax(..., num_steps=1000) or opt.init(params, num_steps=1000)."
+            )
+        if isinstance(num_steps, int | float) and not num_steps >= 1:
+            raise ValueError(f"{self.name}: num_steps={num_steps} must be 1 or more.")
+        if paths := tree_paths(params):
+            check_paths(paths, self.frozen)
+        trained = trainable(params, self.frozen)
+        own = self._for_present(trained)
+        if jax.tree.leaves(trained):
+            own._require_spec().flatten(trained)
+        return own._step.init(trained, num_steps)
+
+    def _update(
+        self, theta: PyTree, grad: PyTree, state: MixedState, params: PyTree, loss: Any
+    ) -> tuple[PyTree, MixedState]:
+        if params is None:
+            raise ValueError(
+                f"{self.name} reads the parameters: call update(gradient, state, params)."
+            )
+        if self._controller is not None and loss is None:
+            raise ValueError(
+                f"{self.name} reads the loss: call update(gradient, state, params, value=loss)."
+            )
+        trained = trainable(params, self.frozen)
+        if not jax.tree.leaves(trained):
+            return jax.tree.map(jnp.zeros_like, params), state
+        grad = wide(trainable(grad, self.frozen))
+        if self._options.gradient_clip is not None:
+            grad = clipped(grad, self._options.gradient_clip)
+        step = self._for_present(trained)._step
+        updates, state = step.update(
+            theta, grad, state, trained, loss, weight_decay=self._options.weight_decay
+        )
+        return with_frozen(updates, jax.tree.map(jnp.zeros_like, params)), state
