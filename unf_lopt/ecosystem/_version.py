@@ -81,7 +81,7 @@ def load(path: str) -> types.ModuleType:
         _restore.restore()
     try:
         with _logs.without(logging.getLogger("absl"), _says_oryx_is_missing):
-            return importlib.import_module(f"{PACKAGE}.{path}")
+            module = importlib.import_module(f"{PACKAGE}.{path}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == PACKAGE:
             raise
@@ -91,3 +91,7 @@ def load(path: str) -> types.ModuleType:
             "need; what only some tasks need, such as tensorflow-probability[tf], is apart.",
             name=error.name,
         ) from error
+    from unf_lopt.ecosystem import _wide  # imports JAX, too
+
+    _wide.repair(PACKAGE)
+    return module
