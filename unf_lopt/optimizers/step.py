@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import gin
 import jax
 import jax.numpy as jnp
 
@@ -106,6 +107,7 @@ class StepOptions:
         return jax.tree.map(update, params, direction)
 
 
+@gin.configurable(module="unf_lopt")
 def step_options(
     mode: str = "paper",
     *,
