@@ -78,6 +78,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["unf_lopt", "unf_lopt.*"]),
     package_data={"unf_lopt": ["gin/**/*.gin"]},
+    entry_points={"console_scripts": ["unf-lopt = unf_lopt.__main__:main"]},
     install_requires=CORE,
     extras_require={
         "ecosystem": ECOSYSTEM,

@@ -108,7 +108,7 @@ def test_the_state_of_a_flax_model_goes_through_orbax(tmp_path):
 
 def write_run(folder, name):
     """What outer training leaves behind, without the training."""
-    gin.parse_config_files_and_bindings(["digits_mlp_small.gin"], [f"LOPT = @{name}()"])
+    gin.parse_config_files_and_bindings(["digits_mlp.gin", "small.gin"], [f"LOPT = @{name}()"])
     lopt = optimizers.family.OPTIMIZERS[name]().bind(CHAIN.spec)
     theta = theta_of(lopt)
     folder.mkdir()

@@ -24,6 +24,8 @@ from unf_lopt.outer_training import train
 from unf_lopt.outer_training.run_folder import RunFolder
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
+SMALL = ("--config_file=digits_mlp.gin", "--config_file=small.gin")
+
 
 def rows_of(folder):
     with open(folder / "metrics.csv", newline="") as file:
@@ -62,7 +64,7 @@ def wait_for(condition, seconds=300):
 
 
 def test_killed_and_resumed_ends_bit_for_bit_the_same(uninterrupted, tmp_path):
-    command = [sys.executable, "-m", "unf_lopt.train", "--config_file=digits_mlp_small.gin"]
+    command = [sys.executable, "-m", "unf_lopt.train", *SMALL]
     bindings = [*TINY, "OUTER_STEPS = 1000000", "train.save_every_seconds = 0.0"]
     command += [f"--gin_bindings={binding}" for binding in bindings]
     process = subprocess.Popen([*command, f"--train_log_dir={tmp_path}"])
@@ -229,7 +231,7 @@ def test_steps_must_be_positive(tmp_path):
 
 
 def test_the_command_says_what_is_missing():
-    command = [sys.executable, "-m", "unf_lopt.train", "--config_file=digits_mlp_small.gin"]
+    command = [sys.executable, "-m", "unf_lopt.train", *SMALL]
     outcome = subprocess.run(command, capture_output=True, text=True)
     assert outcome.returncode != 0
     assert "--train_log_dir" in outcome.stdout + outcome.stderr

@@ -4,8 +4,9 @@ import contextlib
 import functools
 import importlib
 import logging
+import sys
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import gin
 from absl import flags
@@ -25,6 +26,12 @@ def define_flags() -> None:
     Libraries then log warnings only, unless `--verbosity` says more.
     """
     ecosystem.load("setup_experiment")
+    arguments = sys.argv
+    try:
+        sys.argv = arguments[:1]  # importing this module parses them, a second time for us
+        ecosystem.load("profile")
+    finally:
+        sys.argv = arguments
     absl_logging.set_verbosity(absl_logging.WARNING)
 
 
@@ -51,7 +58,11 @@ def import_plugins() -> None:
 
 
 def parse_flags_and_config(
-    argv: Sequence[str] | None = None, *, finalize: bool = True, skip_unknown: bool = False
+    argv: Sequence[str] | None = None,
+    *,
+    finalize: bool = True,
+    skip_unknown: bool = False,
+    check: Callable[[config_text.ConfigText], None] | None = None,
 ) -> str | None:
     """Reads the ecosystem's flags, then the gin configs and bindings that they name.
 
@@ -61,6 +72,7 @@ def parse_flags_and_config(
       finalize: lock the configuration when it is read; all macros in use must have values then.
       skip_unknown: skip bindings of names that do not exist, as the ecosystem's own entry points
         do, which hides misspelt names.
+      check: raises an error for a configuration that it does not allow, before it is locked.
 
     Returns:
       `--train_log_dir`, or None.
@@ -83,6 +95,8 @@ def parse_flags_and_config(
         ecosystem.load("setup_experiment").parse_and_set_gin_config(False, skip_unknown)
     if not skip_unknown:
         config_names.check(config_text.current(), given, before, complete=finalize)
+    if check is not None:
+        check(config_text.current())
     if finalize:
         with _explaining():
             gin.finalize()
@@ -103,9 +117,8 @@ def _given_macros(bindings: Sequence[str]) -> set[str]:
             macros |= set(config_text.parse(f"{name.strip()}={value}").macros)
         except (SyntaxError, tokenize.TokenError, ValueError, TypeError) as error:
             raise ValueError(
-                f"--gin_bindings={binding!r}: not a value that gin reads "
-                f"({str(error).splitlines()[0]}); a text needs quotes, a configurable an @, a "
-                "macro a %."
+                f"--gin_bindings={binding!r}: not a value that gin reads; a text needs quotes, a "
+                "configurable an @, a macro a %, and brackets come in pairs."
             ) from error
     return macros
 

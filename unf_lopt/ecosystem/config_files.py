@@ -25,7 +25,7 @@ PREFIX = "unf_lopt:"
 
 @functools.cache
 def config_folders() -> tuple[pathlib.Path, ...]:
-    """This package's folders of configs: the experiments, and what the ecosystem's version needs."""
+    """This package's folders of configs: of the experiments, and of the ecosystem's version."""
     folder = pathlib.Path(unf_lopt.__file__).parent / "gin"
     return folder, folder / _version.version()
 

@@ -32,17 +32,17 @@ _NO_BINDING = re.compile(r"No bindings specified for '(?P<name>[^']+)/gin\.macro
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """ " Did you mean NAME?", or an empty text where nothing is near."""
+    """A question after the nearest of the known names, or an empty text where nothing is near."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return f" Did you mean {by_lower[found[0]]}?" if found else ""
 
 
 def explained(message: str) -> str:
-    """gin's message about a name that it does not know, with the nearest that it knows."""
+    """A message of gin's about a name that it does not know, with the nearest that it knows."""
     for pattern in (_UNKNOWN, _UNKNOWN_REFERENCE):
         if found := pattern.search(message):
-            hint = nearest(found["name"].rpartition("/")[2], _configurables())
+            hint = nearest(found["name"].rpartition("/")[2], configurables())
             plugin = "" if hint else " If a plugin has it, name its module: --gin_import=MODULE."
             told = f"nothing is called {found['name']!r} in gin.{hint}{plugin}"
             return message.replace(_sentence(message, found.start()), told)
@@ -159,7 +159,8 @@ def _signature(function: Callable[..., Any]) -> tuple[list[str], bool]:
     return names, any(p.kind == inspect.Parameter.VAR_KEYWORD for p in found)
 
 
-def _configurables() -> list[str]:
+def configurables() -> list[str]:
+    """The names that gin knows, without their modules."""
     return [selector.rpartition(".")[2] for selector, _ in gin.config._REGISTRY.items()]
 
 

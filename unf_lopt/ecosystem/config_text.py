@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,7 +93,12 @@ class ConfigText:
 
 def current() -> ConfigText:
     """The configuration as it is now."""
-    return parse(gin.config_str())
+    text = gin.config_str()
+    try:
+        return parse(text)
+    except (SyntaxError, ValueError):
+        # gin writes a number too large for a float as it cannot read it.
+        return parse(re.sub(r"\binf\b", "1e999", text))
 
 
 def parse(text: str) -> ConfigText:

@@ -58,15 +58,19 @@ def train(
       ValueError: the folder has a run of another configuration; ``num_steps`` is not positive;
         the families' weight spaces differ and the optimizer has one theta for each.
       FileNotFoundError: ``init_theta_from`` is not there.
+      TypeError: what is to be trained, or trained on, is something else.
     """
     if num_steps < 1:
         raise ValueError(f"train(num_steps={num_steps}): at least one outer step is needed.")
-    folder = RunFolder(train_log_dir)
-    folder.write_config()
+    _check_kinds(lopt, task_families)
     device = jax.devices()[0]
     print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
     print(_weight_space(lopt, task_families))
-    run = _Run(folder, lopt, task_families, num_estimators, seed, init_theta_from)
+    # Whatever cannot be built is known before anything is written.
+    run = _Run(lopt, task_families, num_estimators, seed, init_theta_from)
+    folder = RunFolder(train_log_dir)
+    folder.write_config()
+    run.resume(folder)
     sources = run.data_sources()
     for source in sources:
         print(f"data: {source}")
@@ -105,14 +109,12 @@ class _Run:
 
     def __init__(
         self,
-        folder: RunFolder,
         lopt: Any,
         task_families: Sequence[Any],
         num_estimators: int,
         seed: int,
         init_theta_from: str | None,
     ):
-        self._folder = folder
         self._lopt = lopt
         self._key = jax.random.PRNGKey(seed)
         init_key, build_key, unroll_key = jax.random.split(self._step_key(0), 3)
@@ -126,8 +128,12 @@ class _Run:
         weights = self._learner.get_state_for_worker(learner_state)
         unrolls = ecosystem.init_unroll_states(weights, self._estimators, unroll_key)
         self.state = TrainingState(learner_state, unrolls, 0, self._positions())
+
+    def resume(self, folder: RunFolder) -> None:
+        """Takes a folder to save to, and the state that it has, if it has one."""
+        self._folder = folder
         if folder.saved_step() is not None:
-            self.state = folder.restore(self.state, lopt)
+            self.state = folder.restore(self.state, self._lopt)
             self._move_data()
             print(f"resumed {folder.path} at outer step {self.state.outer_step}")
 
@@ -211,6 +217,19 @@ def _stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _check_kinds(lopt: Any, task_families: Sequence[Any]) -> None:
+    if not isinstance(lopt, ecosystem.LearnedOptimizer):
+        raise TypeError(
+            f"train(lopt={type(lopt).__name__}): not a learned optimizer, such as LOPT=@unf()."
+        )
+    for family in task_families:
+        if not isinstance(family, ecosystem.Task | ecosystem.TaskFamily):
+            raise TypeError(
+                f"train(task_families): {type(family).__name__} is neither a task family nor a "
+                "task, such as @digits_mlp_family()."
+            )
 
 
 def _weight_space(lopt: Any, task_families: Sequence[Any]) -> str:
