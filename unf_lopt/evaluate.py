@@ -54,6 +54,7 @@ def run() -> None:
     compared = [_compared(argument) for argument in dict.fromkeys(flags.FLAGS.compare)]
     evaluation.parse_run_config(folder)
     ecosystem.parse_flags_and_config(check=settings.check)
+    settings.check_kinds("evaluate")
     summary = evaluation.evaluate(output_dir, flags.FLAGS.checkpoint or folder, compared)
 
     from rich.console import Console

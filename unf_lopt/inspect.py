@@ -13,6 +13,7 @@ from typing import Any
 
 from unf_lopt import commands, ecosystem
 from unf_lopt.commands import settings, surroundings
+from unf_lopt.ecosystem import config_names, config_text
 
 
 @functools.cache
@@ -68,13 +69,19 @@ def _place(place: str) -> tuple[str, int]:
     return path, int(axis)
 
 
+def _check_complete(config: config_text.ConfigText) -> None:
+    config_names.check(config, known=config.macros)
+    settings.check(config)
+
+
 def _task_family() -> Any:
     import gin
     from absl import app, flags
 
     ecosystem.import_plugins()
     # Not locked: modules of tasks register names.
-    ecosystem.parse_flags_and_config(finalize=False, check=settings.check)
+    check = settings.check if flags.FLAGS.task else _check_complete
+    ecosystem.parse_flags_and_config(finalize=False, check=check)
     if flags.FLAGS.task:
         try:
             return ecosystem.named_task_family(flags.FLAGS.task)

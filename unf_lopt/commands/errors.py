@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dis
 import importlib.metadata
+import importlib.util
 import re
 import tokenize
 import traceback
 from types import TracebackType
+
+from unf_lopt.ecosystem import _version
 
 # Whose errors are written for the user of a command.
 _SPEAKERS = ("unf_lopt", "gin", "absl", "learned_optimization")
@@ -19,6 +22,7 @@ _SPEAKERS = ("unf_lopt", "gin", "absl", "learned_optimization")
 _BUGS = (AssertionError, NotImplementedError, LookupError)
 _RAISE = dis.opmap["RAISE_VARARGS"]
 _GIN_ADDS = re.compile(r"\n\s+In (?:call to configurable|file|bindings string) ")
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
 _IN_CALL = re.compile(r"In call to configurable '([^']+)'")
 _IN_FILE = re.compile(r'In file "([^"]+)", line (\d+)')
 # Configurables that are commands: that one of them was called says nothing.
@@ -60,7 +64,11 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _of_import(error: ImportError) -> str | None:
-    missing = (error.name or "").partition(".")[0]
+    # What gin raises anew has no name.
+    named = error.name or (found[1] if (found := _NO_MODULE.search(str(error))) else "")
+    missing = named.partition(".")[0]
+    if missing == _version.PACKAGE and not _is_installed(missing):
+        return _version.HOW_TO_GET
     if _raised_on_purpose(error) and _speaker(error) == "unf_lopt":
         return str(error)  # says how to install it, in some lines
     extra = _extra_with(missing)
@@ -69,9 +77,16 @@ def _of_import(error: ImportError) -> str | None:
             f"the package that brings {missing!r} is not installed: "
             f"pip install 'unf_lopt[{extra}]' brings what this command needs."
         )
-    if not missing or missing == "unf_lopt":
+    if not _in_config(error) and missing in ("", "unf_lopt"):
         return None
     return f"{in_one_line(error)}; install it, or put its folder on PYTHONPATH."
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _extra_with(module: str) -> str | None:
@@ -125,6 +140,11 @@ def _reads_a_config(error: BaseException) -> bool:
     """Whether gin's parser, or what it reads with, is where the error came up."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in _frames(error)]
     return "gin.config_parser" in modules and "importlib" not in modules
+
+
+def _in_config(error: BaseException) -> bool:
+    """Whether a config's import is what failed."""
+    return any(frame.f_code.co_name == "process_import" for frame, _ in _frames(error))
 
 
 def _raised_on_purpose(error: BaseException) -> bool:

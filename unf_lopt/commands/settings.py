@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import math
@@ -254,7 +255,11 @@ def check(config: ConfigText) -> None:
     for binding in config.bindings:
         value, macro = config.resolve(binding.value)
         allowed = _allowed(binding)
-        if allowed is None or _is_open(value, allowed) or allowed.allows(value):
+        if allowed is None or isinstance(value, Macro):
+            continue
+        if isinstance(value, Reference) and value.called and not isinstance(allowed, Made):
+            value = gin.get_configurable(value.name)()
+        if allowed.allows(value):
             continue
         shown = f"{macro}={value!r}" if macro else f"{binding}={value!r}"
         of = f" (that is {binding})" if macro else ""
@@ -263,18 +268,23 @@ def check(config: ConfigText) -> None:
         _check_divisor(config, *divisor)
 
 
-def check_kinds() -> None:
+def check_kinds(of: str = "sample_single_task_family") -> None:
     """Builds the task family of the configuration, and checks that it is one.
+
+    Args:
+      of: the configurable whose it is.
 
     Raises:
       ValueError: it is not.
     """
     from unf_lopt import ecosystem
 
-    found = gin.get_bindings("sample_single_task_family").get("task_family")
+    with gin.unlock_config():  # modules of tasks may register names
+        bound = gin.get_bindings(of, resolve_references=False).get("task_family")
+        found = copy.deepcopy(bound)  # as gin resolves a reference
     if found is not None and not isinstance(found, ecosystem.TaskFamily):
         raise ValueError(
-            f"TASK_FAMILY is made into {type(found).__name__}: must be {FAMILY}; of a task "
+            f"{of}.task_family makes {type(found).__name__}: must be {FAMILY}; of a task "
             "@single_task_to_family() makes one."
         )
 
@@ -302,13 +312,6 @@ def _annotated(binding: Binding) -> Any:
     if kind == "bool":
         return FLAG
     return Text() if kind == "str" else None
-
-
-def _is_open(value: Any, allowed: Any) -> bool:
-    """Whether a value is only known once a configurable is called."""
-    if isinstance(value, Macro):
-        return True
-    return isinstance(value, Reference) and not isinstance(allowed, Made)
 
 
 def _hint(value: Any, allowed: Any) -> str:

@@ -13,7 +13,7 @@ from unf_lopt.ecosystem import _logs
 
 PACKAGE = "learned_optimization"
 
-_HOW_TO_GET = """\
+HOW_TO_GET = """\
 unf_lopt.ecosystem needs learned_optimization, which is not installed. Either the release:
     pip install 'unf_lopt[ecosystem]'
     pip install --no-deps learned_optimization==0.0.1
@@ -31,7 +31,7 @@ class EcosystemMissing(ImportError):
 def _folder() -> pathlib.Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:  # no origin: a folder without __init__.py
-        raise EcosystemMissing(_HOW_TO_GET, name=PACKAGE)
+        raise EcosystemMissing(HOW_TO_GET, name=PACKAGE)
     return pathlib.Path(spec.origin).parent
 
 

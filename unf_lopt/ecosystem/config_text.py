@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import gin
 from gin import config_parser
+
+
+_MACRO = "gin.macro"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Binding:
 
 @dataclasses.dataclass(frozen=True)
 class ConfigText:
-    """Bindings and macros. What has no text, such as an object that Python code bound, is left out.
+    """Bindings and macros.
 
     Attributes:
       bindings: of parameters.
@@ -93,12 +95,29 @@ class ConfigText:
 
 def current() -> ConfigText:
     """The configuration as it is now."""
-    text = gin.config_str()
-    try:
-        return parse(text)
-    except (SyntaxError, ValueError):
-        # gin writes a number too large for a float as it cannot read it.
-        return parse(re.sub(r"\binf\b", "1e999", text))
+    bindings, macros = [], {}
+    # Not of `gin.config_str()`, which leaves out what has no text, such as infinite numbers.
+    for (scope, selector), found in gin.config._CONFIG.items():
+        for parameter, value in found.items():
+            if selector == _MACRO:
+                macros[scope] = _as_written(value)
+            else:
+                name = gin.config._REGISTRY.minimal_selector(selector)
+                bindings.append(Binding(scope, name, parameter, _as_written(value)))
+    return ConfigText(bindings, macros)
+
+
+def _as_written(value: Any) -> Any:
+    if isinstance(value, gin.config.ConfigurableReference):
+        scope, selector = value.config_key
+        if selector in (_MACRO, "gin.constant") and value.evaluate:
+            return Macro(scope)
+        return Reference(value.scoped_selector, value.evaluate)
+    if isinstance(value, dict):
+        return {_as_written(key): _as_written(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_as_written(item) for item in value)
+    return value
 
 
 def parse(text: str) -> ConfigText:
