@@ -279,9 +279,8 @@ def check_kinds(of: str = "sample_single_task_family") -> None:
     """
     from unf_lopt import ecosystem
 
-    with gin.unlock_config():  # modules of tasks may register names
-        bound = gin.get_bindings(of, resolve_references=False).get("task_family")
-        found = copy.deepcopy(bound)  # as gin resolves a reference
+    bound = gin.get_bindings(of, resolve_references=False).get("task_family")
+    found = copy.deepcopy(bound)  # as gin resolves a reference
     if found is not None and not isinstance(found, ecosystem.TaskFamily):
         raise ValueError(
             f"{of}.task_family makes {type(found).__name__}: must be {FAMILY}; of a task "

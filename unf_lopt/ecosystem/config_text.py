@@ -9,7 +9,6 @@ from typing import Any
 import gin
 from gin import config_parser
 
-
 _MACRO = "gin.macro"
 
 
