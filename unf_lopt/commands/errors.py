@@ -70,7 +70,7 @@ def _of_import(error: ImportError) -> str | None:
     if missing == _version.PACKAGE and not _is_installed(missing):
         return _version.HOW_TO_GET
     if _raised_on_purpose(error) and _speaker(error) == "unf_lopt":
-        return str(error)  # says how to install it, in some lines
+        return _GIN_ADDS.split(str(error))[0]  # says how to install it, in some lines
     extra = _extra_with(missing)
     if extra:
         return (
