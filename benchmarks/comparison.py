@@ -116,7 +116,8 @@ class Comparison:
         if not _is_done(folder, steps):
             self._command(
                 "unf_lopt.train",
-                f"--config_file={self.task}_small.gin",
+                f"--config_file={self.task}.gin",
+                "--config_file=small.gin",
                 f"--train_log_dir={folder}",
                 *(f"--gin_bindings={name}={value}" for name, value in bindings.items()),
             )

@@ -23,7 +23,7 @@ TINY = (
 )
 
 
-def configure(*bindings, config="digits_mlp_small.gin"):
+def configure(*bindings, config="digits_mlp.gin"):
     """Reads a config of the package anew, tiny, with further bindings."""
     gin.clear_config()
-    gin.parse_config_files_and_bindings([config], [*TINY, *bindings])
+    gin.parse_config_files_and_bindings([config, "small.gin"], [*TINY, *bindings])

@@ -19,19 +19,22 @@ PREPARED = {
     "lm1b_rnn": ("lm1b", "RNNLM_docsbytes_Patch16_IRNN64_Embed32"),
     "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
 }
-PREPARED_CONFIGS = [f"{name}{size}.gin" for name in PREPARED for size in ("", "_small")]
-OFFLINE_CONFIGS = sorted(set(EXPERIMENTS) - set(PREPARED_CONFIGS))
+SMALL = "small.gin"  # goes with every experiment
+PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
+OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL})
 
 
-def read(config, *bindings):
+def read(config, *bindings, small=False):
     gin.clear_config()
-    gin.parse_config_files_and_bindings([config], bindings)
+    configs = [config, SMALL] if small else [config]
+    gin.parse_config_files_and_bindings(configs, bindings)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("small", [False, True], ids=["paper", "small"])
 @pytest.mark.parametrize("config", OFFLINE_CONFIGS)
-def test_builds_with_every_optimizer(config, optimizer):
-    read(config, f"LOPT = @{optimizer}()")
+def test_builds_with_every_optimizer(config, small, optimizer):
+    read(config, f"LOPT = @{optimizer}()", small=small)
     if optimizer == "nfn" and config.startswith("docs_"):
         with pytest.raises(SpecError, match="nfn"):
             gin.get_bindings("train")
@@ -60,6 +63,19 @@ def test_the_papers_settings(config, horizon):
     assert gin.query_parameter("ConstantTruncationSchedule.total_length") == horizon
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_small_binds_the_options_of_every_optimizer(optimizer):
+    read("digits_mlp.gin", f"LOPT = @{optimizer}()", small=True)
+    assert gin.query_parameter("train.num_steps") == gin.query_parameter("%OUTER_STEPS")
+    assert gin.query_parameter("%OUTER_STEPS") == 2000
+    options = gin.get_bindings("train")["lopt"].options
+    assert (options.inputs, options.correction) == ("channel_rms", "relative")
+    assert options.gradient_clip == 1.0
+    assert options.scalars.initial.get("beta", 0.1) == 0.1
+    read("digits_mlp.gin", f"LOPT = @{optimizer}()", f"{optimizer}.inputs = 'raw'", small=True)
+    assert gin.get_bindings("train")["lopt"].options.inputs == "raw"
+
+
 @pytest.mark.parametrize("config", PREPARED_CONFIGS)
 def test_what_reads_the_papers_data_says_at_once_that_they_are_missing(
     config, tmp_path, monkeypatch
@@ -71,7 +87,7 @@ def test_what_reads_the_papers_data_says_at_once_that_they_are_missing(
     read(config)
     with pytest.raises(FileNotFoundError) as error:
         gin.get_bindings("train")
-    dataset, stand_in = PREPARED[config.removesuffix(".gin").removesuffix("_small")]
+    dataset, stand_in = PREPARED[config.removesuffix(".gin")]
     for part in (dataset, "TFDS_DATA_DIR", str(tmp_path), stand_in):
         assert part in str(error.value)
 

@@ -29,9 +29,43 @@ def test_a_task_that_is_not_there():
     assert "--gin_import=MODULE" in outcome.stdout + outcome.stderr
 
 
+def test_the_ecosystems_quadratic_task():
+    outcome = inspect("--task=QuadraticTask")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "parameter  shape  axes" in outcome.stdout
+    assert "maximality: maximal" in outcome.stdout
+
+
 @pytest.mark.parametrize("name", ["digits_mlp", "digits_mlp_family"])
 def test_tasks_and_families_by_name(name):
     assert ecosystem.named_task_family(name).name == "ImageMLP_Digits8_Relu32"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "QuadraticTask",
+        "BatchQuadraticTask",
+        "LogQuadraticTask",
+        "SumQuadraticTask",
+        "FixedDimQuadraticFamily",
+        "quadratics.QuadraticTask",
+    ],
+)
+def test_the_ecosystems_own_by_name(name):
+    family = ecosystem.named_task_family(name)
+    assert isinstance(family, ecosystem.TaskFamily)
+    assert ecosystem.spec_of(family).paths
+
+
+def test_a_misspelt_task_names_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean QuadraticTask"):
+        ecosystem.named_task_family("QuadraticTsk")
+
+
+def test_what_needs_arguments_says_so():
+    with pytest.raises(ValueError, match="single_task_to_family cannot be made without more"):
+        ecosystem.named_task_family("single_task_to_family")
 
 
 def test_what_is_no_task():

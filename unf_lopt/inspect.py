@@ -6,71 +6,118 @@ The task is that of a config (``--config_file``, ``--gin_bindings``) or one by i
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-import gin
-from absl import app, flags
-
-from unf_lopt import ecosystem, symmetry
-
-_VERIFY = flags.DEFINE_bool("verify", True, "Verify the symmetry on numbers, in float64.")
-_MAXIMALITY = flags.DEFINE_bool("maximality", True, "Look for symmetries that were not found.")
-_RANDOMNESS = flags.DEFINE_enum(
-    "randomness", "frozen", ["frozen", "in_distribution"], "What random draws in the loss do."
-)
-_EXPLAIN = flags.DEFINE_multi_string(
-    "explain", [], "PATH:AXIS, such as mlp/~/linear_0/w:1; may be repeated."
-)
+from unf_lopt import commands, ecosystem
+from unf_lopt.commands import settings, surroundings
+from unf_lopt.ecosystem import config_names, config_text
 
 
-def main(argv: Sequence[str]) -> None:
+@functools.cache
+def define_flags() -> None:
+    """Defines the command's own flags."""
+    from absl import flags
+
+    flags.DEFINE_bool("verify", True, "Verify the symmetry on numbers, in float64.")
+    flags.DEFINE_bool("maximality", True, "Look for symmetries that were not found.")
+    flags.DEFINE_enum(
+        "randomness", "frozen", ["frozen", "in_distribution"], "What random draws in the loss do."
+    )
+    flags.DEFINE_multi_string(
+        "explain", [], "PATH:AXIS, such as mlp/~/linear_0/w:1; may be repeated."
+    )
+    # In place of the ecosystem's number of a replica.
+    flags.DEFINE_string("task", None, "The gin name of a task or family.", allow_override=True)
+
+
+def run() -> None:
     """Prints the table, what is to be explained, and the verification.
 
     Raises:
-      app.UsageError: an argument that is no flag, or no task is named.
+      absl.app.UsageError: no task is named, or an axis to explain that there is not.
+      SymmetryError: the verification fails.
     """
-    if len(argv) > 1:
-        raise app.UsageError(f"not a flag: {' '.join(argv[1:])}")
+    from absl import app, flags
+
+    places = [_place(place) for place in flags.FLAGS.explain]
+    surroundings.check_devices()
     family = _task_family()
-    spec = ecosystem.spec_of(family, randomness=_RANDOMNESS.value)
+    spec = ecosystem.spec_of(family, randomness=flags.FLAGS.randomness)
+    try:
+        explained = [spec.explain(path, axis) for path, axis in dict.fromkeys(places)]
+    except ValueError as error:
+        raise app.UsageError(f"--explain: {error}") from error
     print(f"{family.name}\n\n{spec}")
-    for place in dict.fromkeys(_EXPLAIN.value):  # the release parses the flags twice
-        path, _, axis = place.rpartition(":")
-        if not path or not axis.isdigit():
-            raise app.UsageError(f"--explain={place}: expected PATH:AXIS, such as w:1.")
-        print(f"\n{spec.explain(path, int(axis))}")
-    if _VERIFY.value:
-        try:
-            result = ecosystem.verify_spec_of(
-                family, spec, randomness=_RANDOMNESS.value, maximality=_MAXIMALITY.value
-            )
-        except symmetry.SymmetryError as error:
-            sys.exit(f"\nnot a symmetry: {error}")
+    for text in explained:
+        print(f"\n{text}")
+    if flags.FLAGS.verify:
+        result = ecosystem.verify_spec_of(
+            family, spec, randomness=flags.FLAGS.randomness, maximality=flags.FLAGS.maximality
+        )
         print(f"\n{result}")
 
 
+def _place(place: str) -> tuple[str, int]:
+    from absl import app
+
+    path, _, axis = place.rpartition(":")
+    if not path or not (axis.isascii() and axis.isdigit()):
+        raise app.UsageError(f"--explain={place}: expected PATH:AXIS, such as w:1.")
+    return path, int(axis)
+
+
+def _check_complete(config: config_text.ConfigText) -> None:
+    config_names.check(config, known=config.macros)
+    settings.check(config)
+
+
 def _task_family() -> Any:
-    ecosystem.parse_flags_and_config(finalize=False)  # modules of tasks register names
+    import gin
+    from absl import app, flags
+
+    ecosystem.import_plugins()
+    # Not locked: modules of tasks register names.
+    check = settings.check if flags.FLAGS.task else _check_complete
+    ecosystem.parse_flags_and_config(finalize=False, check=check)
     if flags.FLAGS.task:
         importlib.import_module("unf_lopt.register")  # tasks of this project
         try:
             return ecosystem.named_task_family(flags.FLAGS.task)
         except ValueError as error:
             raise app.UsageError(f"--task={flags.FLAGS.task}: {error}") from error
-    try:
-        return gin.get_bindings("sample_single_task_family")["task_family"]
-    except (KeyError, ValueError) as error:
+    if "task_family" not in gin.get_bindings("sample_single_task_family", False):
         raise app.UsageError(
             "--config_file=FILE says which config's task is inspected, --task=NAME names one; "
-            f"found neither ({error})."
-        ) from error
+            "there is neither."
+        )
+    settings.check_kinds()
+    return gin.get_bindings("sample_single_task_family")["task_family"]
+
+
+COMMAND = commands.Command(
+    name="inspect",
+    summary="Shows the permutation symmetry of a task, and verifies it.",
+    flags={
+        "--task=NAME": "a task or family by its gin name, in place of a config's",
+        "--explain=PATH:AXIS": "what tied or froze an axis, such as w:1; may be repeated",
+        "--noverify": "without the verification on numbers",
+        "--nomaximality": "without the search for symmetries that were not found",
+        "--randomness=KIND": "what random draws in the loss do: frozen or in_distribution",
+    },
+    examples=("--config_file=demo.gin", "--task=QuadraticTask --explain=:0"),
+    define_flags=define_flags,
+    run=run,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; see :func:`unf_lopt.commands.main`."""
+    return commands.main(COMMAND, arguments)
 
 
 if __name__ == "__main__":
-    ecosystem.define_flags()
-    # In place of the ecosystem's number of a replica.
-    flags.DEFINE_string("task", None, "The gin name of a task or family.", allow_override=True)
-    app.run(main)
+    sys.exit(main())

@@ -7,14 +7,11 @@ import sys
 import gin
 import jax
 import pytest
-from absl import app, flags
-from absl.testing import flagsaver
+from absl import app
 
 from tests.configs import configure
-from unf_lopt import ecosystem, evaluate
+from unf_lopt import commands, ecosystem, evaluate
 from unf_lopt.evaluation.baselines import adam_learning_rates
-
-ecosystem.define_flags()
 
 SEEDS, HORIZON = 5, 20
 
@@ -37,8 +34,8 @@ def own_gin():
 
 
 def run(*arguments):
-    with flagsaver.flagsaver():
-        evaluate.main(flags.FLAGS(["evaluate", *arguments]))
+    commands.parse_arguments(evaluate.COMMAND, arguments)
+    evaluate.run()
 
 
 def results_of(folder):

@@ -31,7 +31,7 @@ PROTOCOL = Protocol(num_seeds=2, horizon=4, eval_every=2, eval_batches=1)
 
 
 def configure_universal(*bindings):
-    configure(*SMALL, *bindings, config="universal_small.gin")
+    configure(*SMALL, *bindings, config="universal.gin")
 
 
 def universal(**options):

@@ -24,6 +24,8 @@ from unf_lopt.outer_training import train
 from unf_lopt.register import learned_sgdm, unf
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
+SMALL = ("--config_file=digits_mlp.gin", "--config_file=small.gin")
+
 
 def rows_of(folder):
     with open(folder / "metrics.csv", newline="") as file:
@@ -62,7 +64,7 @@ def wait_for(condition, seconds=300):
 
 
 def test_killed_and_resumed_ends_bit_for_bit_the_same(uninterrupted, tmp_path):
-    command = [sys.executable, "-m", "unf_lopt.train", "--config_file=digits_mlp_small.gin"]
+    command = [sys.executable, "-m", "unf_lopt.train", *SMALL]
     bindings = [*TINY, "OUTER_STEPS = 1000000", "train.save_every_seconds = 0.0"]
     command += [f"--gin_bindings={binding}" for binding in bindings]
     process = subprocess.Popen([*command, f"--train_log_dir={tmp_path}"])
@@ -138,8 +140,9 @@ def test_warm_start_begins_with_the_given_theta(uninterrupted, tmp_path):
     given, found = load_theta(uninterrupted, lopt)[0], load_theta(tmp_path, lopt)[0]
     for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(FileNotFoundError, match="no params_N in"):
+    with pytest.raises(FileNotFoundError, match=r"there is no .*other; give a theta file"):
         train(str(tmp_path / "other"), init_theta_from=str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_theta_of_another_optimizer_or_task_is_refused(uninterrupted):
@@ -229,7 +232,7 @@ def test_steps_must_be_positive(tmp_path):
 
 
 def test_the_command_says_what_is_missing():
-    command = [sys.executable, "-m", "unf_lopt.train", "--config_file=digits_mlp_small.gin"]
+    command = [sys.executable, "-m", "unf_lopt.train", *SMALL]
     outcome = subprocess.run(command, capture_output=True, text=True)
     assert outcome.returncode != 0
     assert "--train_log_dir" in outcome.stdout + outcome.stderr

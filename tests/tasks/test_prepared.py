@@ -114,7 +114,7 @@ def test_lm1b_bytes_give_the_papers_rnn(data_dir):
 
 
 @pytest.mark.parametrize(
-    ("config", "groups"), [("cifar10_cnn.gin", [16, 32]), ("lm1b_rnn_small.gin", [32, 64])]
+    ("config", "groups"), [("cifar10_cnn.gin", [16, 32]), ("lm1b_rnn.gin", [32, 64])]
 )
 def test_the_configs_are_built_on_them(config, groups, data_dir):
     prepared_data.write_images("cifar10", data_dir, (32, 32, 3))

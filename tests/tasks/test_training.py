@@ -17,7 +17,7 @@ def runs(tmp_path_factory):
     """Four outer steps in one go, and with a stop after two."""
     folders = [tmp_path_factory.mktemp(name) for name in ("whole", "stopped")]
     for folder, steps in ((folders[0], 4), (folders[1], 2), (folders[1], 4)):
-        configure(f"OUTER_STEPS = {steps}", config="docs_rnn_small.gin")
+        configure(f"OUTER_STEPS = {steps}", config="docs_rnn.gin")
         train(str(folder))
     return folders
 
@@ -31,7 +31,7 @@ def test_a_stopped_run_reads_on_where_it_stopped(runs):
 def test_a_run_says_which_text_it_read(runs, capsys, tmp_path):
     source = str(docs_text())
     assert f"# Data: {source}\n" in (runs[0] / "operative_config.gin").read_text()
-    configure("OUTER_STEPS = 1", "LOPT = @learned_sgdm()", config="docs_rnn_small.gin")
+    configure("OUTER_STEPS = 1", "LOPT = @learned_sgdm()", config="docs_rnn.gin")
     train(str(tmp_path))
     assert f"data: {source}\n" in capsys.readouterr().out
 

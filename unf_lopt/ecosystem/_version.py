@@ -13,7 +13,7 @@ from unf_lopt.ecosystem import _logs
 
 PACKAGE = "learned_optimization"
 
-_HOW_TO_GET = """\
+HOW_TO_GET = """\
 unf_lopt.ecosystem needs learned_optimization, which is not installed. Either the release:
     pip install 'unf_lopt[ecosystem]'
     pip install --no-deps learned_optimization==0.0.1
@@ -31,7 +31,7 @@ class EcosystemMissing(ImportError):
 def _folder() -> pathlib.Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:  # no origin: a folder without __init__.py
-        raise EcosystemMissing(_HOW_TO_GET, name=PACKAGE)
+        raise EcosystemMissing(HOW_TO_GET, name=PACKAGE)
     return pathlib.Path(spec.origin).parent
 
 
@@ -81,7 +81,7 @@ def load(path: str) -> types.ModuleType:
         _restore.restore()
     try:
         with _logs.without(logging.getLogger("absl"), _says_oryx_is_missing):
-            return importlib.import_module(f"{PACKAGE}.{path}")
+            module = importlib.import_module(f"{PACKAGE}.{path}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == PACKAGE:
             raise
@@ -91,3 +91,7 @@ def load(path: str) -> types.ModuleType:
             "need; what only some tasks need, such as tensorflow-probability[tf], is apart.",
             name=error.name,
         ) from error
+    from unf_lopt.ecosystem import _wide  # imports JAX, too
+
+    _wide.repair(PACKAGE)
+    return module

@@ -46,6 +46,9 @@ def inline_macros(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[s
 
     Returns:
       The changed bindings by "SCOPE/CONFIGURABLE.PARAMETER".
+
+    Raises:
+      ValueError: macros refer to each other in a circle.
     """
     changed = {}
     for (scope, selector), bindings in config.items():
@@ -57,15 +60,23 @@ def inline_macros(config: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[s
     return changed
 
 
-def _inline(value: Any, config: Mapping[tuple[str, str], Mapping[str, Any]]) -> Any:
+def _inline(
+    value: Any, config: Mapping[tuple[str, str], Mapping[str, Any]], within: tuple[str, ...] = ()
+) -> Any:
     if isinstance(value, gin.config.ConfigurableReference):
         macro = config.get(value.config_key) if value.config_key[1] == _MACRO else None
-        return value if macro is None else _inline(macro["value"], config)
+        if macro is None:
+            return value
+        name = value.config_key[0]
+        if name in within:
+            circle = " = ".join(f"%{macro}" for macro in (*within, name))
+            raise ValueError(f"macros refer to each other: {circle}; give one of them a value.")
+        return _inline(macro["value"], config, (*within, name))
     if isinstance(value, dict):
-        inlined = {key: _inline(item, config) for key, item in value.items()}
+        inlined = {key: _inline(item, config, within) for key, item in value.items()}
         same = all(inlined[key] is value[key] for key in value)
     elif isinstance(value, list | tuple):
-        inlined = type(value)(_inline(item, config) for item in value)
+        inlined = type(value)(_inline(item, config, within) for item in value)
         same = all(new is old for new, old in zip(inlined, value, strict=True))
     else:
         return value

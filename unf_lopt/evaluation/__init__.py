@@ -1,7 +1,7 @@
 """Inner training on held-out seeds, the ecosystem's baselines, speed-ups and the report."""
 
-from unf_lopt.evaluation.config import bind_run
+from unf_lopt.evaluation.config import bind_run, undescribed_optimizer
 from unf_lopt.evaluation.outcome import Trained
 from unf_lopt.evaluation.run import evaluate
 
-__all__ = ["Trained", "bind_run", "evaluate"]
+__all__ = ["Trained", "bind_run", "evaluate", "undescribed_optimizer"]

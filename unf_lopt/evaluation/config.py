@@ -66,6 +66,28 @@ def bind_run(
     gin.parse_config(list(dict.fromkeys(statements)))
 
 
+def undescribed_optimizer(folder: str | os.PathLike[str], plugins: Collection[str] = ()) -> Any:
+    """The learned optimizer of a run whose theta does not say it, as its configuration has it.
+
+    The ecosystem's own loop writes such thetas. Replaces the current gin configuration.
+
+    Args:
+      folder: the run's folder, or a theta file.
+      plugins: modules that the user imported; what they register may be made.
+
+    Returns:
+      The ecosystem's `LearnedOptimizer`; None where theta says its own.
+
+    Raises:
+      FileNotFoundError: there is no such run.
+      RunError: see :func:`bind_run`.
+    """
+    if read_theta(folder).optimizer is not None:
+        return None
+    bind_run(folder, plugins)
+    return gin.get_bindings("evaluate")["lopt"]
+
+
 def _closure(
     configuration: runs.Configuration, value: Any, plugins: Collection[str], depth: int = 0
 ) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import gin
 import jax
 
-from unf_lopt import ecosystem, runs
+from unf_lopt import ecosystem
 from unf_lopt.optimizers import LearnedOptimizer, load_theta, optimizer_name
 from unf_lopt.outer_training.diagnosis import TrainingError, why_not_finite
 from unf_lopt.outer_training.metrics import MetricsLog, Progress
@@ -73,23 +73,24 @@ def train(
         optimizer has one theta for each.
       TrainingError: the first outer steps had no finite meta-gradient.
       FileNotFoundError: ``init_theta_from`` is not there.
+      TypeError: what is to be trained, or trained on, is something else.
     """
     if num_steps < 1:
         raise ValueError(f"train(num_steps={num_steps}): at least one outer step is needed.")
+    _check_kinds(lopt, task_families)
     saved = SavedRun(train_log_dir)
-    with runs.only_trainer(saved.path):
-        saved.settle()
+    device = jax.devices()[0]
+    print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
+    print(_weight_space(lopt, task_families))
+    # Whatever cannot be built is known before anything is written.
+    run = _Run(lopt, seed, init_theta_from, learner)
+    run.build(
+        estimators
+        or ecosystem.make_gradient_estimators(lopt, run.build_key, num_estimators, task_families)
+    )
+    with saved.only_trainer():
         saved.write_config(_description(lopt, task_families, num_estimators, seed))
-        device = jax.devices()[0]
-        print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
-        print(_weight_space(lopt, task_families))
-        run = _Run(saved, lopt, seed, init_theta_from, learner)
-        run.start(
-            estimators
-            or ecosystem.make_gradient_estimators(
-                lopt, run.build_key, num_estimators, task_families
-            )
-        )
+        run.resume(saved)
         return _train(run, num_steps, save_every_seconds)
 
 
@@ -130,10 +131,7 @@ class _WarmStart:
 class _Run:
     """Learner, estimators and state of one run."""
 
-    def __init__(
-        self, saved: SavedRun, lopt: Any, seed: int, init_theta_from: str | None, learner: Any
-    ):
-        self.saved = saved
+    def __init__(self, lopt: Any, seed: int, init_theta_from: str | None, learner: Any):
         self._lopt = lopt
         self._key = jax.random.PRNGKey(seed)
         self._init_key, self.build_key, self._unroll_key = jax.random.split(self._step_key(0), 3)
@@ -144,15 +142,19 @@ class _Run:
             lopt if theta is None else _WarmStart(theta)
         )
 
-    def start(self, estimators: Sequence[Any]) -> None:
-        """Begins with fresh inner runs, or where the folder's newest checkpoint is."""
+    def build(self, estimators: Sequence[Any]) -> None:
+        """Makes the state before the first outer step."""
         self._estimators = list(estimators)
         learner_state = self._learner.init(self._init_key)
         weights = self._learner.get_state_for_worker(learner_state)
         unrolls = ecosystem.init_unroll_states(weights, self._estimators, self._unroll_key)
         self.state = TrainingState(learner_state, unrolls, 0, self._positions())
-        if self.saved.has_checkpoints():
-            self.state = self.saved.restore(self.state)
+
+    def resume(self, saved: SavedRun) -> None:
+        """Takes a folder to save to, and the state that it has, if it has one."""
+        self.saved = saved
+        if saved.has_checkpoints():
+            self.state = saved.restore(self.state)
             self._move_data()
             print(f"resumed {self.saved.path} at outer step {self.state.outer_step}")
 
@@ -261,6 +263,19 @@ def _description(
         "num_estimators": num_estimators,
         "seed": seed,
     }
+
+
+def _check_kinds(lopt: Any, task_families: Sequence[Any]) -> None:
+    if not isinstance(lopt, ecosystem.LearnedOptimizer):
+        raise TypeError(
+            f"train(lopt={type(lopt).__name__}): not a learned optimizer, such as LOPT=@unf()."
+        )
+    for family in task_families:
+        if not isinstance(family, ecosystem.Task | ecosystem.TaskFamily):
+            raise TypeError(
+                f"train(task_families): {type(family).__name__} is neither a task family nor a "
+                "task, such as @digits_mlp_family()."
+            )
 
 
 def _weight_space(lopt: Any, task_families: Sequence[Any]) -> str:

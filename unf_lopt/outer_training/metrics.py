@@ -55,16 +55,17 @@ class MetricsLog:
 
 
 class Progress:
-    """Step, smoothed meta-loss and time left: a bar on a terminal, else a line now and then."""
+    """Step, smoothed meta-loss and time left: a bar on a terminal, else a line now and then.
+
+    The first outer step compiles, so the time left is counted from its end.
+    """
 
     def __init__(self, first: int, last: int):
         self._terminal = sys.stderr.isatty()
-        self._bar = tqdm.tqdm(
-            initial=first, total=last, unit="step", disable=not self._terminal, dynamic_ncols=True
-        )
+        self._bar: tqdm.tqdm | None = None
         self._first, self._last = first, last
         self._smoothed: float | None = None
-        self._started = self._spoken = time.monotonic()
+        self._compiled = self._spoken = time.monotonic()
 
     def update(self, step: int, meta_loss: float) -> None:
         """Shows that an outer step has been taken."""
@@ -72,19 +73,37 @@ class Progress:
             before = meta_loss if self._smoothed is None else self._smoothed
             self._smoothed = _SMOOTHING * before + (1 - _SMOOTHING) * meta_loss
         shown = float("nan") if self._smoothed is None else self._smoothed
-        self._bar.set_postfix_str(f"meta-loss {shown:.4f}", refresh=False)
-        self._bar.update()
         now = time.monotonic()
-        due = step == self._last or step == self._first + 1 or now - self._spoken > _LINE_SECONDS
+        if self._bar is None:
+            self._first, self._compiled = step, now
+            self._bar = tqdm.tqdm(
+                initial=step,
+                total=self._last,
+                unit="step",
+                disable=not self._terminal,
+                dynamic_ncols=True,
+            )
+        else:
+            self._bar.update()
+        self._bar.set_postfix_str(f"meta-loss {shown:.4f}", refresh=False)
+        due = step in (self._first, self._last) or now - self._spoken > _LINE_SECONDS
         if due and not self._terminal:
             self._spoken = now
-            left = (now - self._started) / (step - self._first) * (self._last - step)
             print(
                 f"outer step {step}/{self._last}  meta-loss {shown:.4f} (smoothed)  "
-                f"left {datetime.timedelta(seconds=round(left))}",
+                f"left {self._left(step, now)}",
                 flush=True,
             )
 
+    def _left(self, step: int, now: float) -> str:
+        if step == self._last:
+            return str(datetime.timedelta(0))
+        if step == self._first:
+            return "not known yet"
+        seconds = (now - self._compiled) / (step - self._first) * (self._last - step)
+        return str(datetime.timedelta(seconds=round(seconds)))
+
     def close(self) -> None:
         """Ends the bar."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()

@@ -8,12 +8,13 @@ that is handed on. N is the outer step.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax
@@ -68,28 +69,40 @@ class TrainingState:
 
 
 class SavedRun:
-    """One run's folder: made if it is not there, refused if it is not a run of ours.
+    """One run's folder: refused if it is not a run of ours; not made before it is needed.
 
     Args:
       path: the folder.
 
     Raises:
-      RunError: it has checkpoints that no run of this version wrote.
+      RunError: it has checkpoints that no run of this version wrote, or another process trains in
+        it.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(path)
+        if self.path.is_dir():
+            _require_ours(self.path)
+            if (self.path / runs.LOCK).exists():
+                with runs.only_trainer(self.path):
+                    pass  # said before anything is built
+
+    @contextlib.contextmanager
+    def only_trainer(self) -> Iterator[None]:
+        """Makes the folder, holds its lock, and ends what a killed process was writing.
+
+        Raises:
+          RunError: the folder cannot be made, or another process trains in it.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise runs.RunError(
                 f"{self.path} cannot be a run's folder: {error.strerror}."
             ) from error
-        _require_ours(self.path)
-
-    def settle(self) -> None:
-        """Ends what a killed process was writing; the caller holds the folder's lock."""
-        runs.settle_pending(self.path)
+        with runs.only_trainer(self.path):
+            runs.settle_pending(self.path)
+            yield
 
     def has_checkpoints(self) -> bool:
         """Whether there is anything to go on from."""

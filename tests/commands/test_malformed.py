@@ -1,0 +1,107 @@
+"""Whatever is wrong in what a command is given, it says in one line, and writes nothing."""
+
+import gin
+import jax
+import pytest
+
+from tests.commands import malformed
+from tests.configs import configure
+from unf_lopt import ecosystem
+from unf_lopt.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run, as outer training leaves it."""
+    folder = tmp_path_factory.mktemp("run")
+    configure("LOPT = @learned_sgdm()", "HORIZON = 20")
+    (folder / "config.gin").write_text(gin.config_str())
+    theta = gin.get_bindings("train")["lopt"].init(jax.random.PRNGKey(0))
+    record = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=7)
+    ecosystem.save_state(str(folder / "params_7"), record)
+    gin.clear_config()
+    return folder
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Runs a command that must refuse: the line that it says."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("a file")
+
+    def run(*arguments, within=tmp_path):
+        before = contents(within)
+        code = main([argument.format(tmp=tmp_path) for argument in arguments])
+        output = capsys.readouterr()
+        assert code in (1, 2), output
+        assert "Traceback" not in output.out + output.err
+        (line,) = output.err.splitlines()
+        assert line.startswith(f"unf-lopt {arguments[0]}: ")
+        assert len(line) > len(f"unf-lopt {arguments[0]}: ") + 10
+        assert contents(within) == before
+        return line
+
+    return run
+
+
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def train(*arguments):
+    return ["train", "--config_file=demo.gin", "--train_log_dir={tmp}/run", *arguments]
+
+
+@pytest.mark.parametrize("binding", malformed.BINDINGS)
+def test_bindings(refused, binding):
+    refused(*train(), "--gin_bindings=" + binding.replace("{", "{{").replace("}", "}}"))
+
+
+@pytest.mark.parametrize("flags", malformed.FLAGS, ids=" ".join)
+@pytest.mark.parametrize("command", ["train", "evaluate", "inspect"])
+def test_flags(refused, trained, command, flags):
+    folder = trained if command == "evaluate" else "{tmp}/run"
+    config = [] if command == "evaluate" else ["--config_file=demo.gin"]
+    refused(command, f"--train_log_dir={folder}", *config, *flags)
+
+
+@pytest.mark.parametrize("name", malformed.CONFIG_FILES)
+@pytest.mark.parametrize("command", ["train", "inspect"])
+def test_config_files(refused, command, name):
+    refused(command, "--train_log_dir={tmp}/run", f"--config_file={name}")
+
+
+@pytest.mark.parametrize("text", malformed.CONFIGS)
+@pytest.mark.parametrize("command", ["train", "inspect"])
+def test_configs(refused, tmp_path, command, text):
+    (tmp_path / "self.gin").write_bytes(text)
+    flags = ["--config_file=demo.gin", "--config_file=self.gin"]
+    refused(command, "--train_log_dir={tmp}/run", *flags)
+
+
+@pytest.mark.parametrize("folder", malformed.FOLDERS)
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_folders(refused, command, folder):
+    config = ["--config_file=demo.gin"] if command == "train" else []
+    refused(command, f"--train_log_dir={folder}", *config)
+
+
+@pytest.mark.parametrize("flag", malformed.EVALUATE)
+def test_evaluate(refused, trained, flag):
+    refused("evaluate", f"--train_log_dir={trained}", flag, within=trained)
+
+
+@pytest.mark.parametrize("flags", malformed.INSPECT, ids=" ".join)
+def test_inspect(refused, flags):
+    refused("inspect", *flags)
+
+
+def test_an_empty_folder_is_no_run(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no config.gin" in refused("evaluate", "--train_log_dir={tmp}/empty")
+
+
+def test_there_are_many():
+    kinds = (malformed.BINDINGS, malformed.EVALUATE, malformed.INSPECT)
+    twice = (malformed.CONFIG_FILES, malformed.CONFIGS, malformed.FOLDERS)
+    assert sum(map(len, kinds)) + 2 * sum(map(len, twice)) + 3 * len(malformed.FLAGS) >= 300

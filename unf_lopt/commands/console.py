@@ -1,0 +1,47 @@
+"""Output on terminals that cannot show every character."""
+
+import codecs
+import sys
+import unicodedata
+
+_HANDLER = "unf_lopt.plain"
+_PLAIN = {
+    "…": "...",
+    "×": "x",
+    "±": "+/-",
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "·": ".",
+    "─": "-",
+    "│": "|",
+    "█": "#",
+    "α": "alpha",
+    "β": "beta",
+    "γ": "gamma",
+    "λ": "lambda",
+    "σ": "sigma",
+}
+
+
+def survive_narrow_encodings() -> None:
+    """Writes what an output's encoding lacks in plain letters, where it would be an error."""
+    codecs.register_error(_HANDLER, _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+        if not encoding.startswith("utf") and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def plain(text: str) -> str:
+    """A text in ASCII: letters without accents, signs spelt out, "?" for the rest."""
+    spelt = "".join(_PLAIN.get(character, character) for character in text)
+    decomposed = unicodedata.normalize("NFKD", spelt)
+    kept = (character for character in decomposed if not unicodedata.combining(character))
+    return "".join(kept).encode("ascii", "replace").decode()
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return plain(error.object[error.start : error.end]), error.end

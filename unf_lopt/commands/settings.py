@@ -1,0 +1,340 @@
+"""What every number, text and choice of a configuration may be, in one table."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gin
+
+from unf_lopt.ecosystem.config_names import nearest
+from unf_lopt.ecosystem.config_text import Binding, ConfigText, Macro, Reference
+
+_LARGEST = 2**31 - 1  # steps and sizes are counted in 32 bits
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A number in a range.
+
+    Attributes:
+      low: the smallest, or what it is above.
+      high: the largest.
+      whole: whether it is a whole number.
+      above: whether `low` itself is too small.
+      optional: whether it may be None.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    above: bool = False
+    optional: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one."""
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        if not math.isfinite(value) or value > self.high:
+            return False
+        return value > self.low if self.above else value >= self.low
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a finite number"
+        if math.isinf(self.low):
+            allowed = kind
+        elif math.isinf(self.high) or self.high == _LARGEST:
+            allowed = f"{kind} {'above' if self.above else 'of at least'} {self.low:g}"
+        elif self.above:
+            allowed = f"{kind} above {self.low:g}, at most {self.high:g}"
+        else:
+            allowed = f"{kind} from {self.low:g} to {self.high:g}"
+        return allowed + (", or None" if self.optional else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """A tuple or list of values of one kind."""
+
+    each: Any
+    optional: bool = False
+    empty: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one."""
+        if value is None:
+            return self.optional
+        if not isinstance(value, list | tuple) or not (value or self.empty):
+            return False
+        return all(isinstance(one, Reference | Macro) or self.each.allows(one) for one in value)
+
+    def __str__(self) -> str:
+        allowed = f"a tuple, such as (1, 2), each of it {self.each}"
+        return allowed + (", or None" if self.optional else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """One of some texts, or whether something is so."""
+
+    choices: tuple[Any, ...]
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one."""
+        return any(value is choice or value == choice for choice in self.choices) and (
+            isinstance(value, bool) == isinstance(self.choices[0], bool)
+        )
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(repr, self.choices))}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A text in quotes, or None."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one."""
+        return value is None or isinstance(value, str)
+
+    def __str__(self) -> str:
+        return "a text in quotes, or None"
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What calling a configurable makes, or the configurable itself.
+
+    Attributes:
+      kind: what it is, for the message.
+      example: one.
+      called: whether it has parentheses.
+    """
+
+    kind: str
+    example: str
+    called: bool = True
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value can be one; what is made is seen when it is."""
+        return isinstance(value, Reference) and value.called == self.called
+
+    def __str__(self) -> str:
+        how = "with its parentheses" if self.called else "without parentheses"
+        return f"{self.kind}, {how}, such as {self.example}"
+
+
+COUNT = Number(1, _LARGEST, whole=True)
+NATURAL = Number(0, _LARGEST, whole=True)
+SEED = Number(0, 2**32 - 1, whole=True)
+POSITIVE = Number(0, above=True)
+FLAG = OneOf((True, False))
+LOPT = Made("a learned optimizer", "@unf()")
+FAMILY = Made("a task family", "@digits_mlp_family()")
+SPREAD = Number(0, 10, above=True)
+
+_STEP = {
+    "mode": OneOf(("paper", "released")),
+    "nominal": OneOf(("momentum", "adam", "none")),
+    "scalars": OneOf(("log", "raw", "constant", None)),
+    "momentum": OneOf(("sum", "average", None)),
+    "inputs": OneOf(("raw", "tensor_rms", "channel_rms", None)),
+    "correction": OneOf(("absolute", "relative")),
+    "weight_decay": Number(0),
+    "gradient_clip": Number(0, above=True, optional=True),
+    "initial_alpha": Number(0, above=True, optional=True),
+    "initial_beta": Number(0, above=True, optional=True),
+    "initial_epsilon": Number(0, above=True, optional=True),
+    "initial_gamma": Number(0, 1, above=True, optional=True),
+    "initial_beta1": Number(0, 1, above=True, optional=True),
+    "initial_beta2": Number(0, 1, above=True, optional=True),
+}
+_FUNCTIONAL = {
+    **_STEP,
+    "task_family": Made("a task family or task", "@digits_mlp_family()"),
+    "hidden_channels": COUNT,
+    "hidden_layers": NATURAL,
+    "fixed_axes": OneOf(("exchangeable", "positional", "free")),
+    "balanced": FLAG,
+    "verify": FLAG,
+    "roles": FLAG,
+    "cross_terms": FLAG,
+}
+_TASK = {
+    "batch_size": COUNT,
+    "data_seed": SEED,
+    "hidden_sizes": Several(COUNT),
+    "channels": Several(COUNT),
+    "embedding_size": COUNT,
+    "hidden_size": COUNT,
+    "length": COUNT,
+    "num_blocks": COUNT,
+    "width": COUNT,
+    "num_heads": COUNT,
+}
+_ESTIMATOR = {
+    "num_tasks": COUNT,
+    "trunc_length": COUNT,
+    "steps_per_jit": COUNT,
+    "unroll_length": COUNT,
+    "random_initial_iteration_offset": NATURAL,
+    "std": SPREAD,
+    "stack_antithetic_samples": FLAG,
+    "trunc_sched": Made("a truncation schedule", "@ConstantTruncationSchedule()"),
+}
+
+# By configurable and parameter. What is not here has the type of its annotation.
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "train": {
+        "lopt": LOPT,
+        "num_steps": COUNT,
+        "num_estimators": COUNT,
+        "seed": SEED,
+        "init_theta_from": Text(),
+        "save_every_seconds": Number(0),
+        "task_families": Several(FAMILY, empty=True),
+    },
+    "evaluate": {
+        "lopt": LOPT,
+        "task_family": FAMILY,
+        "horizon": COUNT,
+        "num_seeds": COUNT,
+        "eval_every": COUNT,
+        "eval_batches": COUNT,
+        "seed": SEED,
+        "learning_rates": Several(POSITIVE, optional=True, empty=True),
+    },
+    **dict.fromkeys(("unf", "nfn", "unf_universal", "deep_sets", "learned_sgdm"), _FUNCTIONAL),
+    "step_options": _STEP,
+    **dict.fromkeys(
+        (
+            "TruncatedPES",
+            "TruncatedPESPMAP",
+            "TruncatedES",
+            "TruncatedGrad",
+            "FullES",
+            "VectorizedLOptTruncatedStep",
+        ),
+        _ESTIMATOR,
+    ),
+    "build_gradient_estimators": {
+        "gradient_estimator_fn": Made("a gradient estimator", "@TruncatedPES", called=False),
+    },
+    "sample_single_task_family": {"task_family": FAMILY},
+    "ConstantTruncationSchedule": {"total_length": COUNT},
+    "GradientLearner": {
+        "num_steps": COUNT,
+        "theta_opt": Made("a meta-optimizer", "@norm_clipped_adam()"),
+    },
+    # A meta-step of 10 moves every number of theta by 10.
+    "norm_clipped_adam": {"learning_rate": Number(0, 10), "max_norm": POSITIVE},
+    "run_train": {"num_steps": COUNT, "num_estimators": COUNT},
+    "single_task_to_family": {"task": Made("a task", "@digits_mlp()")},
+    "FixedDimQuadraticFamily": {"dim": COUNT},
+    **{
+        f"{task}{family}": _TASK
+        for task in ("digits_mlp", "digits_cnn", "docs_rnn", "docs_transformer")
+        for family in ("", "_family")
+    },
+}
+_DIVISORS = (("TruncatedPES", "steps_per_jit", "trunc_length"),)
+
+
+def check(config: ConfigText) -> None:
+    """Checks every value of a configuration against the table.
+
+    Raises:
+      ValueError: the first that is not allowed; says what is.
+    """
+    for binding in config.bindings:
+        value, macro = config.resolve(binding.value)
+        allowed = _allowed(binding)
+        if allowed is None or isinstance(value, Macro):
+            continue
+        if isinstance(value, Reference) and value.called and not isinstance(allowed, Made):
+            value = gin.get_configurable(value.name)()
+        if allowed.allows(value):
+            continue
+        shown = f"{macro}={value!r}" if macro else f"{binding}={value!r}"
+        of = f" (that is {binding})" if macro else ""
+        raise ValueError(f"{shown}: must be {allowed}{of}.{_hint(value, allowed)}")
+    for divisor in _DIVISORS:
+        _check_divisor(config, *divisor)
+
+
+def check_kinds(of: str = "sample_single_task_family") -> None:
+    """Builds the task family of the configuration, and checks that it is one.
+
+    Args:
+      of: the configurable whose it is.
+
+    Raises:
+      ValueError: it is not.
+    """
+    from unf_lopt import ecosystem
+
+    bound = gin.get_bindings(of, resolve_references=False).get("task_family")
+    found = copy.deepcopy(bound)  # as gin resolves a reference
+    if found is not None and not isinstance(found, ecosystem.TaskFamily):
+        raise ValueError(
+            f"{of}.task_family makes {type(found).__name__}: must be {FAMILY}; of a task "
+            "@single_task_to_family() makes one."
+        )
+
+
+def _allowed(binding: Binding) -> Any:
+    name = binding.configurable.rpartition(".")[2]
+    allowed = SETTINGS.get(name, {}).get(binding.parameter)
+    return _annotated(binding) if allowed is None else allowed
+
+
+def _annotated(binding: Binding) -> Any:
+    """What the annotation of a parameter says, for numbers and texts."""
+    found = gin.config._REGISTRY.get_match(binding.configurable)
+    try:
+        parameter = inspect.signature(found.wrapped).parameters[binding.parameter]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    kind = parameter.annotation
+    kind = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    optional = parameter.default is None
+    if kind == "int":
+        return Number(whole=True, optional=optional)
+    if kind == "float":
+        return Number(optional=optional)
+    if kind == "bool":
+        return FLAG
+    return Text() if kind == "str" else None
+
+
+def _hint(value: Any, allowed: Any) -> str:
+    if isinstance(allowed, Number) and isinstance(value, float) and value.is_integer():
+        return f" Write {int(value)}." if allowed.whole else ""
+    if isinstance(allowed, OneOf) and isinstance(value, str):
+        return nearest(value, [choice for choice in allowed.choices if isinstance(choice, str)])
+    if isinstance(value, str) and not isinstance(allowed, Text):
+        return " It is in quotes, which make a text of it."
+    if isinstance(allowed, Made) and isinstance(value, Reference) and allowed.called:
+        return f" Write {value!r}()."
+    return ""
+
+
+def _check_divisor(config: ConfigText, name: str, divisor: str, multiple: str) -> None:
+    values: dict[str, tuple[Any, str]] = {}
+    for binding in config.bindings:
+        if binding.configurable.rpartition(".")[2] == name and not binding.scope:
+            value, macro = config.resolve(binding.value)
+            values[binding.parameter] = value, macro or str(binding)
+    small, small_name = values.get(divisor, (None, ""))
+    large, large_name = values.get(multiple, (None, ""))
+    if isinstance(small, int) and isinstance(large, int) and large % small:
+        fits = max(number for number in range(1, min(small, large) + 1) if large % number == 0)
+        raise ValueError(
+            f"{small_name}={small}: must divide {large_name}={large}; {fits} does, for example."
+        )

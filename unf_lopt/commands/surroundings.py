@@ -1,0 +1,57 @@
+"""What a command needs around it: folders it can write to, devices that JAX finds."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pathlib
+
+
+def check_devices() -> None:
+    """Asks JAX for its devices.
+
+    Raises:
+      ValueError: there are none of the kind that `JAX_PLATFORMS` asks for.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        wanted = jax.config.jax_platforms or os.environ.get("JAX_PLATFORMS", "")
+        reason = str(error).partition("\n")[0] or "this build of JAX has none"
+        raise ValueError(
+            f"JAX_PLATFORMS={wanted!r}: JAX {jax.__version__} finds no such device: {reason}. "
+            "Unset it, or install JAX for it, such as pip install 'jax[cuda12]'."
+        ) from error
+
+
+def check_folder(name: str, path: str | os.PathLike[str]) -> None:
+    """Checks that a folder is there or can be made, and can be written to; makes nothing.
+
+    Args:
+      name: of the flag.
+      path: the folder.
+
+    Raises:
+      ValueError: it cannot.
+    """
+    folder = pathlib.Path(path)
+    nearest = folder.absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        what = "it is a file" if nearest == folder.absolute() else f"{nearest} is no folder"
+        raise ValueError(f"{name}={path}: cannot be a folder, {what}; choose another.")
+    if not os.access(nearest, os.W_OK | os.X_OK) or not os.statvfs(nearest).f_blocks:
+        raise ValueError(f"{name}={path}: cannot be written to ({nearest}); choose another.")
+
+
+def need(*modules: str) -> None:
+    """Imports modules that are needed at the end, so that what is missing is known at once.
+
+    Raises:
+      ModuleNotFoundError: one is not installed.
+    """
+    for module in modules:
+        importlib.import_module(module)
