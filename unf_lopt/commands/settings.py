@@ -80,6 +80,24 @@ class Several:
 
 
 @dataclasses.dataclass(frozen=True)
+class ByName:
+    """A value of one kind, or several by the names of theta's parts."""
+
+    each: Any
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one."""
+        if not isinstance(value, dict):
+            return self.each.allows(value)
+        return bool(value) and all(
+            isinstance(name, str) and self.each.allows(own) for name, own in value.items()
+        )
+
+    def __str__(self) -> str:
+        return f"{self.each}, or such numbers by the names of theta's parts"
+
+
+@dataclasses.dataclass(frozen=True)
 class OneOf:
     """One of some texts, or whether something is so."""
 
@@ -166,6 +184,13 @@ _FUNCTIONAL = {
     "roles": FLAG,
     "cross_terms": FLAG,
 }
+_MIXED = {
+    "task_family": _FUNCTIONAL["task_family"],
+    "newton_schulz_steps": NATURAL,
+    "heads": FLAG,
+    "gradient_clip": _STEP["gradient_clip"],
+    "weight_decay": _STEP["weight_decay"],
+}
 _TASK = {
     "batch_size": COUNT,
     "data_seed": SEED,
@@ -198,6 +223,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "seed": SEED,
         "init_theta_from": Text(),
         "save_every_seconds": Number(0),
+        "theta_averaging": Number(0, 1, above=True, optional=True),
         "task_families": Several(FAMILY, empty=True),
     },
     "evaluate": {
@@ -233,7 +259,24 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "theta_opt": Made("a meta-optimizer", "@norm_clipped_adam()"),
     },
     # A meta-step of 10 moves every number of theta by 10.
-    "norm_clipped_adam": {"learning_rate": Number(0, 10), "max_norm": POSITIVE},
+    "norm_clipped_adam": {
+        "learning_rate": ByName(Number(0, 10)),
+        "max_norm": POSITIVE,
+        "decay": OneOf(("constant", "linear", "cosine")),
+        "num_steps": COUNT,
+    },
+    "weight_space": {"verify": FLAG, "randomness": OneOf(("frozen", "in_distribution"))},
+    "mixed_step": _MIXED,
+    "unf_controller": {**_MIXED, "width": COUNT, "pooling": FLAG},
+    "HorizonES": {"num_pairs": COUNT, "std": ByName(SPREAD)},
+    "NoiseReuseES": {"num_pairs": COUNT, "trunc_length": COUNT, "std": ByName(SPREAD)},
+    "TruncatedBackprop": {"num_runs": COUNT, "trunc_length": COUNT, "clip": POSITIVE},
+    "horizons": {"longest": COUNT, "shortest": COUNT},
+    "objective": {
+        "kind": OneOf(("mean", "log")),
+        "start": Number(0, 1),
+        "split": OneOf(("train", "inner_valid")),
+    },
     "run_train": {"num_steps": COUNT, "num_estimators": COUNT},
     "single_task_to_family": {"task": Made("a task", "@digits_mlp()")},
     "FixedDimQuadraticFamily": {"dim": COUNT},

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +57,11 @@ def theta_of(learner: Any, state: Any) -> PyTree:
 
 
 def make_gradient_estimators(
-    learned_opt: Any, key: jax.Array, num: int, task_families: Sequence[Any] = ()
+    learned_opt: Any,
+    key: jax.Array,
+    num: int,
+    task_families: Sequence[Any] = (),
+    estimator_fn: Any = None,
 ) -> list[Any]:
     """The ecosystem's `build_gradient_estimators`, configured by gin.
 
@@ -66,13 +71,23 @@ def make_gradient_estimators(
       num: how many estimators.
       task_families: task families or tasks: `num` estimators for each of them, in place of what
         gin's `sample_task_family_fn` gives. The optimizer is bound to each, if it can be bound.
+      estimator_fn: makes an estimator of `task_family` and `learned_opt`, in place of gin's
+        `build_gradient_estimators`; the task family is then that of `sample_single_task_family`
+        where none are given.
 
     Raises:
       ValueError: the families take thetas of different weight spaces.
     """
     worker = {} if ecosystem.version() == "release" else {"worker_id": 0}
 
+    if estimator_fn is not None and not task_families:
+        family = gin.get_bindings("sample_single_task_family")["task_family"]
+        return [estimator_fn(task_family=family, learned_opt=learned_opt) for _ in range(num)]
+
     def build(lopt: Any, key: jax.Array, **family: Any) -> list[Any]:
+        if estimator_fn is not None:
+            own = family["sample_task_family_fn"](key)
+            return [estimator_fn(task_family=own, learned_opt=lopt) for _ in range(num)]
         return ecosystem.build_gradient_estimators(
             learned_opt=lopt, key=key, num_gradient_estimators=num, **worker, **family
         )
@@ -197,14 +212,12 @@ def truncated_pes(
 
 def task_name(estimator: Any) -> str:
     """The name of the task family that an estimator runs on."""
-    if ecosystem.version() == "release":
-        return estimator.task_family.name
-    return estimator.task_name()
+    return task_family_of(estimator).name
 
 
 def task_family_of(estimator: Any) -> Any:
     """The task family that an estimator runs on; its `datasets` are what the estimator draws."""
-    if ecosystem.version() == "release":
+    if hasattr(estimator, "task_family"):  # the release's, and this project's
         return estimator.task_family
     return estimator.truncated_step.task_family
 

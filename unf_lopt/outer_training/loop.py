@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gin
@@ -33,6 +33,8 @@ def train(
     seed: int = 0,
     init_theta_from: str | None = None,
     save_every_seconds: float = 60.0,
+    estimator_fn: Callable[..., Any] | None = None,
+    theta_averaging: float | None = None,
     estimators: Sequence[Any] | None = None,
     learner: Any = None,
 ) -> pathlib.Path:
@@ -58,6 +60,10 @@ def train(
       init_theta_from: a theta file or a run's folder to take the first theta from.
       save_every_seconds: time between checkpoints; one is always written at the end, on Ctrl-C
         and on SIGTERM.
+      estimator_fn: makes a gradient estimator of ``task_family`` and ``learned_opt``, such as
+        ``unf_lopt.estimators.HorizonES``, in place of gin's ``build_gradient_estimators``.
+      theta_averaging: decay of a running average of theta over outer steps, which is then what is
+        saved as theta; training itself goes on without it.
       estimators: gradient estimators of the ecosystem, in place of gin's; see
         ``unf_lopt.ecosystem.gradient_estimator``.
       learner: a ``GradientLearner`` for ``lopt``, in place of gin's; see
@@ -83,10 +89,12 @@ def train(
     print(f"{ecosystem.describe()}, on {device.device_kind} ({device})")
     print(_weight_space(lopt, task_families))
     # Whatever cannot be built is known before anything is written.
-    run = _Run(lopt, seed, init_theta_from, learner)
+    run = _Run(lopt, seed, init_theta_from, learner, theta_averaging)
     run.build(
         estimators
-        or ecosystem.make_gradient_estimators(lopt, run.build_key, num_estimators, task_families)
+        or ecosystem.make_gradient_estimators(
+            lopt, run.build_key, num_estimators, task_families, estimator_fn
+        )
     )
     with saved.only_trainer():
         saved.write_config(_description(lopt, task_families, num_estimators, seed))
@@ -131,7 +139,19 @@ class _WarmStart:
 class _Run:
     """Learner, estimators and state of one run."""
 
-    def __init__(self, lopt: Any, seed: int, init_theta_from: str | None, learner: Any):
+    def __init__(
+        self,
+        lopt: Any,
+        seed: int,
+        init_theta_from: str | None,
+        learner: Any,
+        theta_averaging: float | None,
+    ):
+        if theta_averaging is not None and not 0 < theta_averaging < 1:
+            raise ValueError(
+                f"train(theta_averaging={theta_averaging}): must be between 0 and 1, or None."
+            )
+        self._averaging = theta_averaging
         self._lopt = lopt
         self._key = jax.random.PRNGKey(seed)
         self._init_key, self.build_key, self._unroll_key = jax.random.split(self._step_key(0), 3)
@@ -148,7 +168,8 @@ class _Run:
         learner_state = self._learner.init(self._init_key)
         weights = self._learner.get_state_for_worker(learner_state)
         unrolls = ecosystem.init_unroll_states(weights, self._estimators, self._unroll_key)
-        self.state = TrainingState(learner_state, unrolls, 0, self._positions())
+        average = None if self._averaging is None else self._theta(learner_state)
+        self.state = TrainingState(learner_state, unrolls, 0, self._positions(), average)
 
     def resume(self, saved: SavedRun) -> None:
         """Takes a folder to save to, and the state that it has, if it has one."""
@@ -176,6 +197,10 @@ class _Run:
                 self._learner, state.learner_state, gradient, update_key, with_metrics=True
             )
             norm = metrics["theta_grad_norm"]
+            if self._averaging is not None:
+                state.average = _averaged(
+                    state.average, self._theta(state.learner_state), self._averaging
+                )
         else:
             state.skipped += 1
             if state.skipped == state.outer_step == _STEPS_WITHOUT_GRADIENT:
@@ -198,7 +223,9 @@ class _Run:
 
     def save(self) -> pathlib.Path:
         """Writes a checkpoint; returns the path of theta."""
-        theta = ecosystem.theta_of(self._learner, self.state.learner_state)
+        theta = self.state.average
+        if theta is None:
+            theta = self._theta(self.state.learner_state)
         training = {"task_families": sorted({family.name for family in self._families()})}
         return self.saved.save(self.state, theta, self._lopt, training)
 
@@ -206,6 +233,9 @@ class _Run:
         """What identifies the data of the tasks, where they say it."""
         sources = map(ecosystem.data_source, self._datasets())
         return sorted({source for source in sources if source})
+
+    def _theta(self, learner_state: Any) -> Any:
+        return ecosystem.theta_of(self._learner, learner_state)
 
     def _step_key(self, step: int) -> jax.Array:
         return jax.random.fold_in(self._key, step)
@@ -228,6 +258,13 @@ class _Run:
                 )
             else:
                 ecosystem.set_positions(datasets, position)
+
+
+@jax.jit
+def _averaged(average: Any, theta: Any, decay: float) -> Any:
+    return jax.tree.map(
+        lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), average, theta
+    )
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ class TrainingState:
       outer_step: outer steps taken, skipped ones included.
       positions: for each estimator, how far each split of its data has been read; None where
         the data cannot be positioned.
+      average: the running average of theta; None where there is none.
       skipped: outer steps whose meta-gradient was not finite.
       seconds: time spent, over all starts of the run.
     """
@@ -48,6 +49,7 @@ class TrainingState:
     unroll_states: list[Any]
     outer_step: int
     positions: list[dict[str, int] | None]
+    average: PyTree = None
     skipped: int = 0
     seconds: float = 0.0
 
@@ -56,6 +58,7 @@ class TrainingState:
         return {
             "unroll_states": self.unroll_states,
             "positions": [positions or {} for positions in self.positions],
+            "average": self.average,
             "skipped": self.skipped,
         }
 
@@ -213,6 +216,7 @@ class SavedRun:
             unroll_states=_on_device(record["unroll_states"]),
             outer_step=step,
             positions=positions,
+            average=None if fresh.average is None else _on_device(record["average"]),
             skipped=int(record["skipped"]),
             seconds=float(optimizer.elapsed_time),
         )
