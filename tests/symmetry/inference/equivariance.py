@@ -261,16 +261,17 @@ def _call_faults(step: Any, body: evaluation.Body, element: GroupElement) -> Ite
 
 
 def _act_alike(left: Axes, right: Axes, element: GroupElement, value: Any = None) -> bool:
-    """Whether two arrays of axes are moved alike; a given array may differ where it is uniform.
+    """Whether two arrays of axes are moved alike.
 
-    An array that does not vary along an axis is the same under every permutation of it.
+    Where the first is marked as uniform, and the array is, they need not be: an array that does
+    not vary along an axis is the same under every permutation of it.
     """
     if len(left) != len(right):
         return False
     for position, (a, b) in enumerate(zip(left, right, strict=True)):
         one, other = element.index(a), element.index(b)
         alike = one is other or (one is not None and other is not None and (one == other).all())
-        if not alike and (value is None or not _is_uniform(value, position)):
+        if not alike and not (a.uniform and value is not None and _is_uniform(value, position)):
             return False
     return True
 
