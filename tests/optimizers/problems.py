@@ -13,7 +13,11 @@ from unf_lopt import PermutationSpec, infer_spec
 
 INPUTS, UNITS, OUTPUTS, BATCH = 3, 4, 2, 5
 # How far a random theta is from an initial one, by its parts: scalars are learned in units of ten.
-NOISE = {"scalars": 0.01, "functional": 0.1}
+NOISE = {"scalars": 0.01, "functional": 0.1, "controller": 0.1}
+# Small options of every optimizer; those that are not here take none of these.
+FUNCTIONAL = ("unf", "nfn", "unf_universal", "deep_sets", "learned_sgdm")
+MIXED = ("mixed_step", "unf_controller")
+NUM_STEPS = 60
 _CHAIN = {
     "first": {"w": (INPUTS, UNITS), "b": (UNITS,)},
     "last": {"w": (UNITS, OUTPUTS), "b": (OUTPUTS,)},
@@ -64,6 +68,15 @@ def _recurrent_loss(params: Any) -> jax.Array:
     hidden = jnp.tanh(hidden + hidden @ params["recurrent"])
     out = hidden @ params["last"]["w"] + params["last"]["b"]
     return jnp.mean((params["scale"] * out - y) ** 2)
+
+
+def small_options(name: str) -> dict[str, Any]:
+    """Options with which an optimizer has few coefficients."""
+    if name == "unf_controller":
+        return {"width": 3}
+    if name in ("learned_sgdm", "mixed_step"):
+        return {}
+    return {"hidden_channels": 3, "hidden_layers": 1}
 
 
 # An MLP, and one with a recurrent matrix and a scalar.

@@ -11,7 +11,7 @@ import orbax.checkpoint
 import pytest
 from flax import nnx
 
-from tests.optimizers.problems import CHAIN, NOISE, RECURRENT
+from tests.optimizers.problems import CHAIN, FUNCTIONAL, NOISE, RECURRENT
 from unf_lopt import SymmetryError, ecosystem, optimizers, to_optax
 from unf_lopt.symmetry import PermutationSpec
 
@@ -44,7 +44,7 @@ def one_step(transformation, problem, params, state):
     return optax.apply_updates(params, updates), state
 
 
-@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+@pytest.mark.parametrize("name", FUNCTIONAL)
 @pytest.mark.parametrize("nominal", ["momentum", "adam"])
 def test_the_trajectory_is_the_ecosystems(name, nominal):
     lopt = optimizers.OPTIMIZERS[name](nominal=nominal, weight_decay=0.1)
@@ -118,7 +118,7 @@ def write_theta(folder, name, **options):
     return lopt, theta
 
 
-@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+@pytest.mark.parametrize("name", FUNCTIONAL)
 def test_a_theta_says_which_optimizer_it_belongs_to(name, tmp_path):
     options = {"nominal": "adam", "frozen": lambda path: path == "first/b"}
     lopt, theta = write_theta(tmp_path / "run", name, **options)

@@ -7,22 +7,27 @@ import optax
 import pytest
 from flax import nnx
 
-from tests.optimizers.problems import CHAIN
+from tests.optimizers.problems import CHAIN, MIXED, NUM_STEPS, small_options
 from unf_lopt import infer_spec, optimizers, to_optax
 
 NAMES = sorted(optimizers.OPTIMIZERS)
 KEY = jax.random.key(0)
-SMALL = {"hidden_channels": 3, "hidden_layers": 1}
+LOSS = jnp.float32(1.0)
 
 
-def made(name, loss=CHAIN.loss, params=None, **options):
+def optimizer(name, **options):
+    """With Adam's moments in its state."""
+    nominal = {} if name in MIXED else {"nominal": "adam"}
+    return optimizers.OPTIMIZERS[name](**nominal, **small_options(name), **options)
+
+
+def made(name, loss=CHAIN.loss, params=None, spec=None, **options):
     """The transformation of an initial theta, and the optimizer."""
     params = CHAIN.random(0, "float32") if params is None else params
-    small = {} if name == "learned_sgdm" else SMALL
-    lopt = optimizers.OPTIMIZERS[name](nominal="adam", **small, **options)
-    spec = infer_spec(loss, params)
+    lopt = optimizer(name, **options)
+    spec = infer_spec(loss, params) if spec is None else spec
     theta = lopt.bind(spec).init(KEY)
-    return to_optax(theta, loss, params, optimizer=lopt), lopt
+    return to_optax(theta, loss, params, optimizer=lopt, num_steps=NUM_STEPS), lopt
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,7 +42,7 @@ def test_map_params_walks_the_state(name):
         transformation, lambda v, w: shapes.append((v.shape, w.shape)), state, params
     )
     # Adam's two moments, and the six momenta of a functional: all like the parameters.
-    assert len(shapes) == 4 * (2 if name == "learned_sgdm" else 8)
+    assert len(shapes) == 4 * (2 if name in ("learned_sgdm", *MIXED) else 8)
     assert all(own == of_params for own, of_params in shapes)
 
 
@@ -47,7 +52,7 @@ def test_updates_and_states_keep_shapes_types_and_shardings(name):
     params = CHAIN.random(0, "float32")
     step = jax.jit(transformation.update)
     state = transformation.init(params)
-    updates, after = step(CHAIN.random(1, "float32"), state, params)
+    updates, after = step(CHAIN.random(1, "float32"), state, params, value=LOSS)
     assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, after)
     assert jax.tree.map(jax.typeof, updates) == jax.tree.map(jax.typeof, params)
     mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -81,14 +86,13 @@ def test_parts_of_the_parameters_are_trained_or_the_error_says_how(name, wrapper
         with pytest.raises(ValueError, match=r"\['first/b'\].*frozen=\('first/b',\)"):
             wrapped.init(params)
         return
-    updates, _ = wrapped.update(CHAIN.random(1, "float32"), wrapped.init(params), params)
-    options = {} if name == "learned_sgdm" else SMALL
-    alone = optimizers.OPTIMIZERS[name](nominal="adam", frozen=frozen, **options)
+    grad = CHAIN.random(1, "float32")
+    updates, _ = wrapped.update(grad, wrapped.init(params), params, value=LOSS)
+    alone = optimizer(name, frozen=frozen)
     theta = alone.bind(CHAIN.spec).init(KEY)
-    expected = to_optax(theta, CHAIN.loss, params, optimizer=alone)
-    expected, _ = expected.update(CHAIN.random(1, "float32"), expected.init(params), params)
-    for path in ("w",):
-        np.testing.assert_allclose(updates["first"][path], expected["first"][path], rtol=1e-6)
+    expected = to_optax(theta, CHAIN.loss, params, optimizer=alone, num_steps=NUM_STEPS)
+    expected, _ = expected.update(grad, expected.init(params), params, value=LOSS)
+    np.testing.assert_allclose(updates["first"]["w"], expected["first"]["w"], rtol=1e-6)
     np.testing.assert_allclose(updates["last"]["w"], expected["last"]["w"], rtol=1e-6)
 
 
@@ -109,11 +113,11 @@ def test_a_flax_optimizer_trains_with_it(name):
     model = Net(nnx.Rngs(0))
     graph, params = nnx.split(model, nnx.Param)
     transformation, _ = made(name, lambda own: compute(nnx.merge(graph, own)), params)
-    optimizer = nnx.Optimizer(model, transformation, wrt=nnx.Param)
+    trainer = nnx.Optimizer(model, transformation, wrt=nnx.Param)
     before = compute(model)
     for _ in range(10):
-        _, gradient = nnx.value_and_grad(compute)(model)
-        optimizer.update(model, gradient)
+        loss, gradient = nnx.value_and_grad(compute)(model)
+        trainer.update(model, gradient, value=loss)
     assert compute(model) < before
 
 
@@ -126,8 +130,11 @@ def test_missing_and_empty_leaves(name):
     params = {"a": jnp.ones((3, 4)), "none": None, "b": jnp.ones((4, 2)), "empty": jnp.ones((0, 5))}
     if name == "nfn":
         loss, params = CHAIN.loss, {**CHAIN.random(0, "float32"), "none": None}
-    transformation, _ = made(name, loss, params)
-    updates, _ = transformation.update(jax.grad(loss)(params), transformation.init(params), params)
+    full = {path: leaf for path, leaf in params.items() if path not in ("none", "empty")}
+    spec = infer_spec(lambda own: loss({**params, **own}), full)
+    transformation, _ = made(name, loss, params, spec)
+    grad, state = jax.grad(loss)(params), transformation.init(params)
+    updates, _ = transformation.update(grad, state, params, value=LOSS)
     assert jax.tree.structure(updates) == jax.tree.structure(params)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(updates))
 
@@ -136,13 +143,13 @@ def test_missing_and_empty_leaves(name):
 def test_it_is_scaled_chained_injected_and_accumulated_like_any(name):
     transformation, _ = made(name)
     params, grad = CHAIN.random(0, "float32"), CHAIN.random(1, "float32")
-    plain, _ = transformation.update(grad, transformation.init(params), params)
+    plain, _ = transformation.update(grad, transformation.init(params), params, value=LOSS)
     chain = optax.chain(transformation, optax.scale(0.5))
-    halved, _ = chain.update(grad, chain.init(params), params, value=jnp.float32(1.0))
+    halved, _ = chain.update(grad, chain.init(params), params, value=LOSS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, 0.5 * b, rtol=1e-6), halved, plain)
     every = optax.MultiSteps(transformation, every_k_schedule=2)
     state = every.init(params)
-    first, state = every.update(grad, state, params)
-    second, _ = every.update(grad, state, params)
+    first, state = every.update(grad, state, params, value=LOSS)
+    second, _ = every.update(grad, state, params, value=LOSS)
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(first))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), second, plain)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from unf_lopt.optimizers.family import unf
+from unf_lopt.optimizers.frozen import trainable, with_frozen
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
 from unf_lopt.optimizers.theta import read_theta, shape_differences
 from unf_lopt.symmetry import PermutationSpec, infer_spec, verify_spec
@@ -67,6 +69,7 @@ def to_optax(
         saved = read_theta(theta_or_path)
     if optimizer is None:
         optimizer = unf() if saved is None else saved.make_optimizer()
+    loss_fn, params = _without_empty(loss_fn, params)
     options = {"has_aux": has_aux, "state_argnum": state_argnum, "randomness": randomness}
     if spec is None and optimizer.needs_spec:
         spec = infer_spec(loss_fn, params, *args, **options)
@@ -84,6 +87,22 @@ def to_optax(
         return jax.tree.map(lambda u, w: u.astype(w.dtype), updates, params), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def _without_empty(
+    loss_fn: Callable[..., Any], params: PyTree
+) -> tuple[Callable[..., Any], PyTree]:
+    """The loss of the parameters that have entries; the others have no symmetry to find."""
+    leaves, treedef = jax.tree.flatten(params)
+    empty = [jnp.zeros(x.shape, x.dtype) if 0 in jnp.shape(x) else None for x in leaves]
+    if all(own is None for own in empty):
+        return loss_fn, params
+    rest = jax.tree.unflatten(treedef, empty)
+
+    def loss(own: PyTree, *args: Any) -> Any:
+        return loss_fn(with_frozen(own, rest), *args)
+
+    return loss, trainable(params, ())
 
 
 def _checked(theta: PyTree, optimizer: LearnedOptimizer) -> PyTree:
