@@ -140,7 +140,7 @@ def test_warm_start_begins_with_the_given_theta(uninterrupted, tmp_path):
     given, found = load_theta(uninterrupted, lopt)[0], load_theta(tmp_path, lopt)[0]
     for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(FileNotFoundError, match="there is no .*other; give a params_N"):
+    with pytest.raises(FileNotFoundError, match=r"there is no .*other; give a params_N"):
         train(str(tmp_path / "other"), init_theta_from=str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
