@@ -8,6 +8,7 @@ ECOSYSTEM_RELEASE := learned_optimization==0.0.1
 
 VENV := .venv
 LOWEST_VENV := .venv-lowest
+NEWER_VENV := .venv-newer
 RUN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 LOCK := requirements.lock
@@ -52,6 +53,16 @@ $(LOWEST_VENV)/installed: setup.py pyproject.toml $(LOWEST_LOCK) | $(UV)
 	$(PYTHON) -m venv $(LOWEST_VENV)
 	$(call install,$(LOWEST_VENV),$(LOWEST_LOCK))
 
+# The first Python from 3.12 to 3.13 that is there and runs; nothing is downloaded.
+NEWER_PYTHON ?= $(shell for python in python3.13 python3.12 \
+    $$(ls -d $$HOME/.pyenv/versions/3.1[23].*/bin/python 2>/dev/null); do \
+  "$$python" -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null \
+    && echo "$$python" && break; done)
+
+$(NEWER_VENV)/installed: setup.py pyproject.toml $(LOCK) | $(UV)
+	$(NEWER_PYTHON) -m venv $(NEWER_VENV)
+	$(call install,$(NEWER_VENV),$(LOCK))
+
 # ------------------------------------------------------------------------------------------ demo
 DEMO_DIR ?= runs/demo
 
@@ -69,7 +80,11 @@ PYTEST_ARGS ?=
 PROCESSES ?= 2
 PYTEST = python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(PYTEST_ARGS)
 
-.PHONY: test test-slow test-lowest test-main lint
+# The rooms that meet the ecosystem; symmetry and layers never import it.
+MET_BY_ECOSYSTEM := tests/ecosystem tests/evaluation tests/optimizers tests/outer_training \
+  tests/tasks tests/test_configs.py tests/test_inspect.py
+
+.PHONY: test test-slow test-lowest test-newer test-main lint types
 test: lint  ## lint, and every test that is not marked slow
 	$(VENV)/bin/$(PYTEST) -m 'not slow'
 
@@ -79,14 +94,26 @@ test-slow: setup  ## the tests marked slow
 test-lowest: $(LOWEST_VENV)/installed  ## the suite with the lowest versions that setup.py allows
 	$(LOWEST_VENV)/bin/$(PYTEST) -m 'not slow'
 
-test-main: setup  ## the suite with GitHub main of the ecosystem: LEARNED_OPTIMIZATION=/its/checkout
+test-newer: | $(UV)  ## the suite with a newer Python, where there is one (NEWER_PYTHON=)
+	@if [ -z '$(NEWER_PYTHON)' ]; then \
+	  echo 'No Python from 3.12 to 3.13 here; the suite is not run with a newer one.'; \
+	else \
+	  $(MAKE) $(NEWER_VENV)/installed NEWER_PYTHON='$(NEWER_PYTHON)' && \
+	  $(NEWER_VENV)/bin/$(PYTEST) -m 'not slow'; \
+	fi
+
+test-main: setup  ## what uses the ecosystem, with its GitHub main: LEARNED_OPTIMIZATION=/its/checkout
 	@test -d '$(LEARNED_OPTIMIZATION)/learned_optimization' || { \
 	  echo "No checkout of it in '$(LEARNED_OPTIMIZATION)'; set LEARNED_OPTIMIZATION." >&2; exit 2; }
-	PYTHONPATH='$(abspath $(LEARNED_OPTIMIZATION))' $(VENV)/bin/$(PYTEST) -m 'not slow'
+	PYTHONPATH='$(abspath $(LEARNED_OPTIMIZATION))' $(VENV)/bin/$(PYTEST) -m 'not slow' \
+	  $(MET_BY_ECOSYSTEM)
 
 lint: setup  ## ruff: rules and format
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+
+types: setup  ## basedpyright, in basic mode
+	$(VENV)/bin/basedpyright --pythonpath $(RUN)
 
 # ----------------------------------------------------------------------------------------- locks
 # A lock is made from setup.py and keeps the versions it has where it can;
@@ -106,5 +133,5 @@ lowest-lock: | $(UV)  ## requirements-lowest.lock: the lower bounds of setup.py
 # -------------------------------------------------------------------------------------- clearing
 .PHONY: clean
 clean:  ## remove the virtual environments, caches and builds (never runs/)
-	rm -rf $(VENV) $(LOWEST_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST_VENV) $(NEWER_VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find benchmarks tasks tests unf_lopt -name __pycache__ -type d -prune -exec rm -rf {} +

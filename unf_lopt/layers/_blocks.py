@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -124,7 +125,7 @@ def _mean_in_blocks(function: EntryFunction, arrays: Sequence[jax.Array], block:
 
 def _flat_trees(
     trees: Sequence[PyTree], channel_axes: int, block: int
-) -> tuple[jax.tree_util.PyTreeDef, list[tuple[int, ...]], list[list[jax.Array]]]:
+) -> tuple[Any, list[tuple[int, ...]], list[list[jax.Array]]]:
     """Structure and shapes of the first tree, and every tree's arrays ``[entries, *channels]``."""
     if not trees or block < 1:
         raise ValueError(f"in_blocks: a tree and a positive block are needed; got block={block}.")
@@ -185,7 +186,7 @@ def block_size(count: int, most: int) -> int:
     return min(most, count)
 
 
-def _leaves_like(treedef: jax.tree_util.PyTreeDef, tree: PyTree) -> list[jax.Array]:
+def _leaves_like(treedef: Any, tree: PyTree) -> list[jax.Array]:
     leaves, own = jax.tree.flatten(tree)
     if own != treedef:
         raise ValueError(f"in_blocks: trees must have one structure; got {treedef} and {own}.")

@@ -6,8 +6,10 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from unf_lopt._options import check_option as check_option  # where it was; imported from here still
+from unf_lopt.symmetry import PermutationSpec, SpecError
 
 Block = tuple[int, ...]
 Partition = tuple[Block, ...]
@@ -37,6 +39,18 @@ def valid_partitions(spaces: Sequence[str]) -> Iterator[Partition]:
         positions.setdefault(space, []).append(position)
     for choice in itertools.product(*(partitions(group) for group in positions.values())):
         yield tuple(sorted(itertools.chain.from_iterable(choice)))
+
+
+def plain_axes(spec: PermutationSpec) -> tuple[tuple[str, ...], ...]:
+    """The axes of a spec's view, each of which is one space.
+
+    Raises:
+      SpecError: an axis is a product or a sum of spaces.
+    """
+    for axes in spec.axes:
+        if not all(isinstance(axis, str) for axis in axes):
+            raise SpecError(f"the axes {axes} are not plain spaces; take the spec of the view.")
+    return cast(tuple[tuple[str, ...], ...], spec.axes)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from unf_lopt.layers._partitions import Partition, valid_partitions
+from unf_lopt.layers._partitions import Partition, plain_axes, valid_partitions
 from unf_lopt.symmetry import PermutationSpec
 
 Bucket = tuple[str, ...]
@@ -86,7 +86,7 @@ class Plan:
         crossing = [(o, i) for o, i in zip(outer, inner, strict=True) if o and i]
         in_blocks = tuple(sorted(block for block in inner if block))
         out_blocks = tuple(sorted(block for block in outer if block))
-        spaces = self.spec.axes[term.output]
+        spaces = plain_axes(self.spec)[term.output]
         order = list(self.spec.spaces)
         crossing.sort(key=lambda pair: (order.index(spaces[pair[0][0]]), pair[0]))
         bucket = tuple(spaces[o[0]] for o, _ in crossing)
@@ -100,8 +100,9 @@ class Plan:
 
 def terms(spec: PermutationSpec) -> Iterator[Term]:
     """Every basis map of a layer on a plain weight space, as the definition lists them."""
-    for output, out_axes in enumerate(spec.axes):
-        for input_, in_axes in enumerate(spec.axes):
+    all_axes = plain_axes(spec)
+    for output, out_axes in enumerate(all_axes):
+        for input_, in_axes in enumerate(all_axes):
             for blocks in valid_partitions(out_axes + in_axes):
                 yield Term(output, input_, blocks)
 
@@ -113,7 +114,7 @@ def make_plan(spec: PermutationSpec) -> Plan:
     features: dict[Bucket, list[Feature]] = {}
     slots: dict[Bucket, list[Slot]] = {}
     diagonals = []
-    for tensor, axes in enumerate(spec.axes):
+    for tensor, axes in enumerate(plain_axes(spec)):
         partitions = sorted(valid_partitions(axes), key=lambda blocks: (-len(blocks), blocks))
         diagonals.append(tuple(partitions))
         for blocks in partitions:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from unf_lopt.layers._partitions import plain_axes
 from unf_lopt.symmetry import PermutationSpec
 
 
@@ -38,14 +39,15 @@ class Stack:
 @functools.lru_cache(maxsize=256)
 def make_stacks(spec: PermutationSpec) -> tuple[Stack, ...]:
     """The stacks of a plain weight space, in the order of their first tensors; cached by spec."""
+    axes_of = plain_axes(spec)
     alike: dict[tuple[Any, ...], list[int]] = {}
-    for tensor, (axes, shape) in enumerate(zip(spec.axes, spec.shapes, strict=True)):
+    for tensor, (axes, shape) in enumerate(zip(axes_of, spec.shapes, strict=True)):
         alike.setdefault((shape, _pairs(axes)), []).append(tensor)
     return tuple(
         Stack(
             tuple(tensors),
             shape,
-            tuple(tuple(spec.axes[t][axis] for t in tensors) for axis in range(len(shape))),
+            tuple(tuple(axes_of[t][axis] for t in tensors) for axis in range(len(shape))),
             pairs,
         )
         for (shape, pairs), tensors in alike.items()
@@ -74,3 +76,9 @@ def unstack(stacks: Sequence[Stack], arrays: Sequence[jax.Array]) -> list[jax.Ar
         for place, tensor in enumerate(own.tensors)
     }
     return [leaves[tensor] for tensor in sorted(leaves)]
+
+
+def spread(array: jax.Array, own: Stack, axes: Sequence[int]) -> jax.Array:
+    """``[tensors, *sizes of some axes, channels]`` with axes of size 1 for the others."""
+    shape = [own.shape[axis] if axis in axes else 1 for axis in range(own.rank)]
+    return array.reshape(array.shape[0], *shape, array.shape[-1])

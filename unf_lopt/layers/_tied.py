@@ -15,7 +15,7 @@ from unf_lopt.layers._diagonals import write_diagonal
 from unf_lopt.layers._fixed_axes import POSITION_CHANNELS, position_encoding
 from unf_lopt.layers._linear import Restored, check_layer_options, input_channels_of
 from unf_lopt.layers._pooling import LazyFeatures, whole_features
-from unf_lopt.layers._stacks import Stack, make_stacks, stack, unstack
+from unf_lopt.layers._stacks import Stack, make_stacks, spread, stack, unstack
 from unf_lopt.layers._tied_means import (
     RANKS,
     SOURCES,
@@ -23,8 +23,6 @@ from unf_lopt.layers._tied_means import (
     StackReading,
     TensorMeans,
     diagonal_blocks,
-    pair_parts,
-    pair_tables,
     rank_class,
     read_lazy_stack,
     read_stack,
@@ -34,6 +32,7 @@ from unf_lopt.layers._tied_means import (
     tensor_means,
     vectors_of,
 )
+from unf_lopt.layers._tied_pairs import with_pairs
 from unf_lopt.layers._xla_hints import computed_once
 from unf_lopt.symmetry import PermutationSpec
 
@@ -214,7 +213,11 @@ class TiedLinear:
             for own, x in zip(self.stacks, arrays, strict=True)
         ]
         results = self._apply_to_readings(tables, readings)
-        return self._with_pairs(tables, arrays, results) if self.cross_terms else results
+        return (
+            with_pairs(self.stacks, tables["pair"], arrays, results)
+            if self.cross_terms
+            else results
+        )
 
     def apply_lazily(
         self, params: Mapping[str, jax.Array], features: Sequence[LazyFeatures]
@@ -230,7 +233,7 @@ class TiedLinear:
         small = [n for n in range(len(features)) if n not in large]
         arrays = dict(zip(small, whole_features([features[n] for n in small]), strict=True))
         if self.cross_terms:
-            results = self.apply_packed(params, stack(self.stacks, arrays))
+            results = self.apply_packed(params, stack(self.stacks, [arrays[n] for n in small]))
             return unstack(self.stacks, results)
         tables, readings = self.tables(params), []
         for own in self.stacks:
@@ -265,7 +268,7 @@ class TiedLinear:
             for axis in range(own.rank):
                 vector = along[number, (axis,)]
                 vector = vector + constant[:, None] if axis == 0 else vector
-                result = result + _spread(vector, own, (axis,))
+                result = result + spread(vector, own, (axis,))
             results.append(result if own.rank else result + constant)
         return results
 
@@ -280,7 +283,8 @@ class TiedLinear:
         own = self.stacks[number]
         result = reading.itself
         for pair in own.pairs:
-            result = result + jnp.swapaxes(reading.swapped, 1 + pair[0], 1 + pair[1])
+            if reading.swapped is not None:
+                result = result + jnp.swapaxes(reading.swapped, 1 + pair[0], 1 + pair[1])
             coefficients = tables["own_diagonal"][rank_class(own.rank) - 2]
             diagonal = reading.diagonals[pair] @ coefficients
             vector = along[number, pair]
@@ -373,29 +377,6 @@ class TiedLinear:
         encoding = position_encoding(own.shape[axis]) * is_fixed[:, None, None]
         return jnp.asarray(encoding, coefficients.dtype) @ coefficients
 
-    def _with_pairs(
-        self, params: Mapping[str, jax.Array], arrays: Sequence[jax.Array], results: list[jax.Array]
-    ) -> list[jax.Array]:
-        """Adds what the means over two spaces give."""
-        tables = pair_tables(self.stacks, arrays)
-        products: dict[Any, jax.Array] = {}
-        for part in pair_parts(self.stacks):
-            own, table = self.stacks[part.stack], tables[part.sizes]
-            target = rank_class(own.rank) - 2
-            if (part.sizes, target) not in products:
-                products[part.sizes, target] = sum(
-                    mean @ params["pair"][target, source] for source, mean in table.means.items()
-                )
-            product = products[part.sizes, target]
-            if not all(part.spaces):
-                product = jnp.concatenate([product, jnp.zeros_like(product[:1])])
-            nowhere = len(table.places)
-            matrices = rows_at(product, [table.places.get(pair, nowhere) for pair in part.spaces])
-            if part.is_turned:
-                matrices = jnp.swapaxes(matrices, 1, 2)
-            results[part.stack] = results[part.stack] + _spread(matrices, own, part.axes)
-        return results
-
 
 # How many coefficient matrices there are of every kind, in the order in which they are kept:
 # targets, then sources.
@@ -417,9 +398,3 @@ def _joined(coefficients: jax.Array, sources: Sequence[int]) -> jax.Array:
     chosen = coefficients[:, np.array(sources)]
     targets, count, inputs, outputs = chosen.shape
     return jnp.transpose(chosen, (1, 2, 0, 3)).reshape(count * inputs, targets * outputs)
-
-
-def _spread(array: jax.Array, own: Stack, axes: Sequence[int]) -> jax.Array:
-    """``[tensors, *sizes of some axes, channels]`` with axes of size 1 for the others."""
-    shape = [own.shape[axis] if axis in axes else 1 for axis in range(own.rank)]
-    return array.reshape(array.shape[0], *shape, array.shape[-1])

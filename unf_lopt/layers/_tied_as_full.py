@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from unf_lopt.layers._linear import EquivariantLinear
+from unf_lopt.layers._partitions import plain_axes
 from unf_lopt.layers._plan import Term
 from unf_lopt.layers._tied import TiedLinear
 from unf_lopt.layers._tied_means import DIAGONAL, rank_class
@@ -72,7 +73,7 @@ def _term(spec: PermutationSpec, output: int, input_: int, joined: Iterable[Sequ
 
 
 def _own(spec: PermutationSpec, tensor: int) -> Iterator[Contribution]:
-    rank = len(spec.axes[tensor])
+    rank = len(plain_axes(spec)[tensor])
     target = rank_class(rank)
     identity = [(axis, rank + axis) for axis in range(rank)]
     yield _term(spec, tensor, tensor, identity), "self", (target,), 1.0
@@ -89,10 +90,12 @@ def _own(spec: PermutationSpec, tensor: int) -> Iterator[Contribution]:
 
 
 def _overall(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
-    rank = len(spec.axes[output])
-    sources = [(rank_class(len(axes)), tensor, ()) for tensor, axes in enumerate(spec.axes)] + [
+    rank = len(plain_axes(spec)[output])
+    sources = [
+        (rank_class(len(axes)), tensor, ()) for tensor, axes in enumerate(plain_axes(spec))
+    ] + [
         (1 + DIAGONAL, tensor, pair)
-        for tensor in range(len(spec.axes))
+        for tensor in range(len(plain_axes(spec)))
         for pair in _repeated(spec, tensor)
     ]
     counts = Counter(source for source, _, _ in sources)
@@ -104,7 +107,7 @@ def _overall(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
 
 def _along_spaces(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
     """From every axis and diagonal in a space to every axis and diagonal of the output in it."""
-    axes = spec.axes[output]
+    axes = plain_axes(spec)[output]
     rank = len(axes)
     target = rank_class(rank)
     counts = Counter((source, space) for source, space, _, _ in _vectors(spec))
@@ -119,7 +122,7 @@ def _along_spaces(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
 
 
 def _cross(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
-    axes = spec.axes[output]
+    axes = plain_axes(spec)[output]
     rank = len(axes)
     matrices = list(_matrices(spec))
     occurrences = Counter(key for _, key, _, _ in matrices)
@@ -134,7 +137,7 @@ def _cross(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
 
 def _vectors(spec: PermutationSpec) -> Iterator[tuple[int, str, int, tuple[int, ...]]]:
     """Source, space, tensor and axes of everything that gives a vector along a space."""
-    for tensor, axes in enumerate(spec.axes):
+    for tensor, axes in enumerate(plain_axes(spec)):
         for axis, space in enumerate(axes):
             yield rank_class(len(axes)) - 1, space, tensor, (axis,)
         for pair in _repeated(spec, tensor):
@@ -147,7 +150,7 @@ def _matrices(
     """Source, spaces, tensor and axes of everything that gives a matrix over two spaces."""
     found = [
         (rank_class(len(axes)) - 2, (axes[a], axes[b]), tensor, (a, b))
-        for tensor, axes in enumerate(spec.axes)
+        for tensor, axes in enumerate(plain_axes(spec))
         for a, b in itertools.combinations(range(len(axes)), 2)
     ]
     there = {key for _, key, _, _ in found}
@@ -158,5 +161,5 @@ def _matrices(
 
 
 def _repeated(spec: PermutationSpec, tensor: int) -> list[tuple[int, int]]:
-    axes = spec.axes[tensor]
+    axes = plain_axes(spec)[tensor]
     return [(a, b) for a, b in itertools.combinations(range(len(axes)), 2) if axes[a] == axes[b]]

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,6 @@ LONG = 32_768
 
 Axes = tuple[int, ...]  # one axis, or a pair of axes in one space for their diagonal
 Part = tuple[int, Axes]  # a stack's number, and axes of it
-Pair = tuple[str, str]
 
 
 def rank_class(rank: int) -> int:
@@ -68,7 +67,7 @@ def read_stack(own: Stack, x: jax.Array, itself: jax.Array, swap: jax.Array | No
     vectors = {(axis,): mean for axis, mean in enumerate(_means_along(own.rank, x))}
     return StackReading(
         x @ itself,
-        x @ swap if own.pairs else None,
+        None if swap is None else x @ swap,
         vectors | _diagonal_means(own, diagonals),
         diagonals,
         None if own.rank else x,
@@ -79,7 +78,7 @@ def read_lazy_stack(
     own: Stack, lazy: Sequence[LazyFeatures], itself: jax.Array, swap: jax.Array | None
 ) -> StackReading:
     """The same of a stack of large tensors whose features are not there."""
-    matrix = jnp.concatenate([itself, swap], axis=1) if own.pairs else itself
+    matrix = itself if swap is None else jnp.concatenate([itself, swap], axis=1)
     axes: list[Axes] = [(axis,) for axis in range(own.rank)]
     entries = tuple(range(own.rank))
     readings = [features.read({**dict.fromkeys(axes), entries: matrix}) for features in lazy]
@@ -94,7 +93,7 @@ def read_lazy_stack(
     vectors = {kept: jnp.stack([reading[kept] for reading in readings]) for kept in axes}
     return StackReading(
         product[..., :channels],
-        product[..., channels:] if own.pairs else None,
+        None if swap is None else product[..., channels:],
         vectors | _diagonal_means(own, diagonals),
         diagonals,
         None,
@@ -255,132 +254,8 @@ def tensor_means(
     return TensorMeans(means[:count], averages @ means, present)
 
 
-# ---------------------------------------------------------------------------- over two spaces
-@dataclasses.dataclass(frozen=True)
-class PairPart:
-    """Two axes of a stack, in the order in which means over their spaces are kept.
-
-    Attributes:
-      stack: its number.
-      axes: the axes; the first may come after the second.
-      sizes: of them.
-      spaces: the two spaces of every tensor; None where no other tensor has them.
-    """
-
-    stack: int
-    axes: tuple[int, int]
-    sizes: tuple[int, int]
-    spaces: tuple[Pair | None, ...]
-
-    @property
-    def is_turned(self) -> bool:
-        """Whether the tensor has them the other way round."""
-        return self.axes[0] > self.axes[1]
-
-
-@functools.lru_cache(maxsize=256)
-def pair_parts(stacks: tuple[Stack, ...]) -> tuple[PairPart, ...]:
-    """Every two axes whose spaces another tensor, or the same one, has as well."""
-    found = [
-        PairPart(number, axes, (own.shape[axes[0]], own.shape[axes[1]]), spaces)
-        for number, own in enumerate(stacks)
-        for axes in _axis_pairs(own)
-        for spaces in [tuple(zip(own.spaces[axes[0]], own.spaces[axes[1]], strict=True))]
-    ]
-    order: dict[frozenset[str], Pair] = {}
-    for pair in (pair for part in found for pair in part.spaces):
-        order.setdefault(frozenset(pair), pair)
-    parts = [half for part in found for half in _split_by_order(part, order)]
-    occurrences = Counter(pair for part in parts for pair in part.spaces)
-    shared = [
-        dataclasses.replace(
-            part, spaces=tuple(pair if occurrences[pair] > 1 else None for pair in part.spaces)
-        )
-        for part in parts
-    ]
-    return tuple(part for part in shared if any(part.spaces))
-
-
-def _axis_pairs(own: Stack) -> list[tuple[int, int]]:
-    return [(first, second) for second in range(own.rank) for first in range(second)]
-
-
-def _split_by_order(part: PairPart, order: Mapping[frozenset[str], Pair]) -> Iterator[PairPart]:
-    """The tensors that have the spaces in the order that is kept, and those that have not."""
-    straight = tuple(p if order[frozenset(p)] == p else None for p in part.spaces)
-    turned = tuple(p[::-1] if order[frozenset(p)] != p else None for p in part.spaces)
-    if any(straight):
-        yield dataclasses.replace(part, spaces=straight)
-    if any(turned):
-        yield PairPart(part.stack, part.axes[::-1], part.sizes[::-1], turned)
-
-
-@dataclasses.dataclass(frozen=True)
-class PairTable:
-    """Means of all tensors that have the same two spaces, of equal sizes.
-
-    Attributes:
-      places: where each two spaces stand.
-      means: ``{rank class less 2: [pairs of spaces, *sizes, C]}``.
-    """
-
-    places: dict[Pair, int]
-    means: dict[int, jax.Array]
-
-
-def pair_tables(
-    stacks: tuple[Stack, ...], arrays: Sequence[jax.Array]
-) -> dict[tuple[int, int], PairTable]:
-    """The means over two spaces, by the sizes of these.
-
-    A tensor that has them the other way round is transposed.
-    """
-    parts = pair_parts(stacks)
-    counts = Counter((_pair_source(stacks, part), pair) for part in parts for pair in part.spaces)
-    tables: dict[tuple[int, int], PairTable] = {}
-    for part in parts:
-        places = tables.setdefault(part.sizes, PairTable({}, {})).places
-        for pair in filter(None, part.spaces):
-            places.setdefault(pair, len(places))
-    for part in parts:
-        table, source = tables[part.sizes], _pair_source(stacks, part)
-        weights = np.zeros((len(table.places), len(part.spaces)))
-        for tensor, pair in enumerate(part.spaces):
-            if pair is not None:
-                weights[table.places[pair], tensor] = 1 / counts[source, pair]
-        mean = _weighted(weights, _matrices(arrays[part.stack], part.axes))
-        table.means[source] = table.means[source] + mean if source in table.means else mean
-    return tables
-
-
-def _pair_source(stacks: Sequence[Stack], part: PairPart) -> int:
-    return rank_class(stacks[part.stack].rank) - 2
-
-
-def _matrices(x: jax.Array, axes: tuple[int, int]) -> jax.Array:
-    """The mean over all axes but two, in this order: ``[tensors, size, other size, C]``."""
-    others = tuple(1 + axis for axis in range(x.ndim - 2) if axis not in axes)
-    matrices = jnp.mean(x, axis=others) if others else x
-    return jnp.swapaxes(matrices, 1, 2) if axes[0] > axes[1] else matrices
-
-
 # ------------------------------------------------------------------------------ rows of arrays
-def _weighted(weights: np.ndarray, array: jax.Array) -> jax.Array:
-    """``[targets, tensors] x [tensors, ...] -> [targets, ...]``, a sum of few rows where it is."""
-    most = int(np.max(np.count_nonzero(weights, axis=1)))
-    if most > 4:
-        return jnp.einsum("st,t...->s...", jnp.asarray(weights, array.dtype), array)
-    order = np.argsort(weights == 0, axis=1, kind="stable")[:, :most]
-    factors = np.take_along_axis(weights, order, axis=1)
-    total = 0
-    for column in range(most):
-        factor = factors[:, column].reshape(-1, *[1] * (array.ndim - 1))
-        factor = factor.flat[0] if (factor == factor.flat[0]).all() else jnp.asarray(factor)
-        total = total + jnp.asarray(factor, array.dtype) * rows_at(array, order[:, column])
-    return total
-
-
-def rows_at(array: jax.Array, places: Sequence[int]) -> jax.Array:
+def rows_at(array: jax.Array, places: Sequence[int] | np.ndarray) -> jax.Array:
     """``array[places]``, without a gather where the places are regular."""
     steps = {int(step) for step in np.diff(places)}
     first = int(places[0])

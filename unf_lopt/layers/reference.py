@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from unf_lopt.layers._fixed_axes import plain_spec, position_encoding
 from unf_lopt.layers._linear import EquivariantLinear
-from unf_lopt.layers._partitions import valid_partitions
+from unf_lopt.layers._partitions import plain_axes, valid_partitions
 from unf_lopt.layers._plan import Term, terms
 from unf_lopt.symmetry import PermutationSpec
 
@@ -33,7 +33,8 @@ def apply_term(spec: PermutationSpec, term: Term, x: Array, *, xp: Any = jnp) ->
     Returns:
       ``[*shape of the output tensor, channels]``.
     """
-    out_axes, in_axes = spec.axes[term.output], spec.axes[term.input]
+    axes = plain_axes(spec)
+    out_axes, in_axes = axes[term.output], axes[term.input]
     rank = len(out_axes)
     sizes = [spec.spaces[name] for name in out_axes + in_axes]
     letters = iter(string.ascii_letters)
@@ -95,7 +96,7 @@ def _biases(layer: EquivariantLinear, params: Mapping[str, Array], xp: Any) -> l
         return list(params["bias"])
     rows = iter(params["bias"])
     biases = []
-    for axes, shape in zip(layer.plan.spec.axes, layer.plan.spec.shapes, strict=True):
+    for axes, shape in zip(plain_axes(layer.plan.spec), layer.plan.spec.shapes, strict=True):
         total: Any = 0.0
         partitions = sorted(valid_partitions(axes), key=lambda blocks: (-len(blocks), blocks))
         for blocks in partitions:
