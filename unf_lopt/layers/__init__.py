@@ -10,7 +10,7 @@ from unf_lopt.layers._network import (
     invariant_features,
 )
 from unf_lopt.layers._partitions import bell_number
-from unf_lopt.layers._roles import ROLES, role_features, roles_of
+from unf_lopt.layers._roles import ROLES, role_codes, role_features, roles_of
 from unf_lopt.layers._tied import TiedLinear
 from unf_lopt.layers._tied_as_full import untied
 
@@ -30,6 +30,7 @@ __all__ = [
     "in_blocks",
     "invariant_features",
     "means_in_blocks",
+    "role_codes",
     "role_features",
     "roles_of",
     "untied",

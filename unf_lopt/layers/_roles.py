@@ -45,11 +45,22 @@ def role_features(spec: PermutationSpec, features: Any) -> Any:
     """
     leaves, unflatten = spec.flatten(features)
     extended = []
-    for leaf, roles in zip(leaves, roles_of(spec).values(), strict=True):
-        code = np.array([role in roles for role in ROLES], leaf.dtype)
+    for leaf, code in zip(leaves, role_codes(spec), strict=True):
+        code = code.astype(leaf.dtype)
         shape = (*leaf.shape[:-1], len(ROLES))
         extended.append(jnp.concatenate([leaf, jnp.broadcast_to(code, shape)], axis=-1))
     return unflatten(extended)
+
+
+def role_codes(spec: PermutationSpec) -> list[np.ndarray]:
+    """For every parameter, in the order of ``spec.paths``: 1 for each of ``ROLES`` it has, else 0.
+
+    Returns:
+      Arrays ``[len(ROLES)]``, float32.
+    """
+    return [
+        np.array([role in roles for role in ROLES], np.float32) for roles in roles_of(spec).values()
+    ]
 
 
 def _roles(path: str, axes: Sequence[Axis], fixed: frozenset[str]) -> list[str]:

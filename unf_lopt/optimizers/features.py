@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from unf_lopt.layers import means_in_blocks
 
 PyTree = Any
 
@@ -58,9 +60,27 @@ def time_encoding(iteration: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     return jnp.tanh(iteration / jnp.asarray(TIMESCALES, dtype) - 1)
 
 
+class Features(NamedTuple):
+    """The inputs of a functional, as what makes them of a block of entries.
+
+    They are 19 numbers an entry and more, so they are never there for all entries at once; see
+    :func:`unf_lopt.layers.in_blocks`.
+
+    Attributes:
+      make: of arrays ``[entries]``, one for each of ``trees``, and ``[entries or 1, *channels]``,
+        one for each of ``of_tensors``: an array ``[entries, INPUT_CHANNELS]``.
+      trees: leaves ``[*shape]``.
+      of_tensors: leaves ``[*channels]``: one value for a tensor.
+    """
+
+    make: Callable[..., jax.Array]
+    trees: tuple[PyTree, ...]
+    of_tensors: tuple[PyTree, ...] = ()
+
+
 def input_features(
     params: PyTree, grad: PyTree, momenta: Sequence[PyTree], iteration: jax.Array, inputs: str
-) -> PyTree:
+) -> Features:
     """The 19 input channels of every entry: W, ∇, six momenta, eleven of time.
 
     Zhou et al., arXiv 2402.05232, appendix C.2. ``"tensor_rms"`` is the authors' released code:
@@ -76,22 +96,23 @@ def input_features(
       inputs: one of ``INPUTS``.
 
     Returns:
-      Leaves ``[*shape, 19]``, float32 or the momenta's wider type.
+      What makes them, float32 or the momenta's wider type.
     """
+    trees = (params, grad, *momenta)
 
-    def channels(p: jax.Array, g: jax.Array, *m: jax.Array) -> jax.Array:
-        x = jnp.stack([p.astype(m[0].dtype), g.astype(m[0].dtype), *m], axis=-1)
-        if inputs != "raw":
-            entries = tuple(range(x.ndim - 1))
-            axes = entries if inputs == "channel_rms" else None
-            x = _normalize(jnp.clip(x, -1.0, 1.0), axes)
+    def clipped(*x: jax.Array) -> jax.Array:
+        stacked = jnp.stack([own.astype(x[-1].dtype) for own in x], axis=-1)
+        return stacked if inputs == "raw" else jnp.clip(stacked, -1.0, 1.0)
+
+    def with_time(x: jax.Array) -> jax.Array:
         encoding = time_encoding(iteration, x.dtype)
         time = jnp.broadcast_to(encoding, (*x.shape[:-1], len(TIMESCALES)))
         return jnp.concatenate([x, time], axis=-1)
 
-    return jax.tree.map(channels, params, grad, *momenta)
-
-
-def _normalize(x: jax.Array, axes: tuple[int, ...] | None) -> jax.Array:
-    mean_square = jnp.mean(jnp.square(x), axis=axes, keepdims=True)
-    return x * jax.lax.rsqrt(mean_square + _NORMALIZER_EPSILON)
+    if inputs == "raw":
+        return Features(lambda *x: with_time(clipped(*x)), trees)
+    squares = means_in_blocks(lambda *x: jnp.square(clipped(*x)), *trees)
+    if inputs == "tensor_rms":
+        squares = jax.tree.map(lambda own: jnp.mean(own, axis=-1, keepdims=True), squares)
+    scales = jax.tree.map(lambda own: jax.lax.rsqrt(own + _NORMALIZER_EPSILON), squares)
+    return Features(lambda *x: with_time(clipped(*x[:-1]) * x[-1]), trees, (scales,))

@@ -10,8 +10,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from unf_lopt.layers import PointwiseMLP, UNFLinear, role_features
-from unf_lopt.optimizers.features import INPUT_CHANNELS
+from unf_lopt.layers import PointwiseMLP, UNFLinear, in_blocks, role_codes
+from unf_lopt.optimizers.features import INPUT_CHANNELS, Features
 from unf_lopt.symmetry import PermutationSpec
 
 PyTree = Any
@@ -22,25 +22,26 @@ SOME_SPEC = PermutationSpec(("w",), (("units",),), (("units", 1),), frozenset())
 
 @dataclasses.dataclass(frozen=True)
 class Functional:
-    """A network from ``[*shape, 19]`` to ``[*shape, channels]`` leaves, as two pure functions.
+    """A network from the input features to ``[*shape, channels]`` leaves, as two pure functions.
 
     Attributes:
       init: ``init(key)`` gives its parameters.
-      apply: ``apply(parameters, features)`` gives a tree like ``features``.
+      apply: ``apply(parameters, features)`` gives a tree like those of the ``Features``.
     """
 
     init: Callable[[jax.Array], PyTree]
-    apply: Callable[[PyTree, PyTree], PyTree]
+    apply: Callable[[PyTree, Features], PyTree]
 
 
 def _functional(
-    network: Callable[[PyTree], PyTree], shapes: dict[str, Sequence[int]]
+    network: Callable[[Features], PyTree], shapes: dict[str, Sequence[int]]
 ) -> Functional:
     transformed = hk.without_apply_rng(hk.transform(network))
 
     @jax.jit  # only what makes parameters is compiled, not the network operation by operation
     def init(key: jax.Array) -> PyTree:
-        example = {path: jnp.zeros((*shape, INPUT_CHANNELS)) for path, shape in shapes.items()}
+        zeros = {path: jnp.zeros(shape) for path, shape in shapes.items()}
+        example = Features(lambda x: jnp.zeros((*x.shape, INPUT_CHANNELS), x.dtype), (zeros,))
         return transformed.init(key, example)
 
     return Functional(init, transformed.apply)
@@ -52,8 +53,13 @@ def deep_sets_functional(
     """Pointwise layers with ReLU between, the same at every entry: needs no spec."""
     widths = [hidden_channels] * hidden_layers + [output_channels]
 
-    def network(features: PyTree) -> PyTree:
-        return PointwiseMLP(widths)(features) if jax.tree.leaves(features) else features
+    def network(features: Features) -> PyTree:
+        mlp = PointwiseMLP(widths)
+        if hk.running_init():  # parameters are made outside of loops
+            mlp(jnp.zeros((1, INPUT_CHANNELS)))
+        return in_blocks(
+            lambda *x: mlp(features.make(*x)), *features.trees, of_tensors=features.of_tensors
+        )
 
     return _functional(network, {"entry": (1,)})
 
@@ -77,14 +83,30 @@ def equivariant_functional(
       hidden_layers: how many there are.
       output_channels: of the last layer.
       roles: whether the pointwise layers are told what every parameter is for, see
-        :func:`unf_lopt.layers.role_features`.
+        :func:`unf_lopt.layers.role_codes`.
       **layer_options: of :class:`unf_lopt.UNFLinear`.
     """
 
-    def network(features: PyTree) -> PyTree:
+    def network(features: Features) -> PyTree:
         if roles:
-            features = role_features(spec, features)
+            features = _with_roles(spec, features)
         trunk = PointwiseMLP([hidden_channels] * hidden_layers, activate_final=True)
-        return UNFLinear(output_channels, spec, **layer_options)(features, trunk)
+        last = UNFLinear(output_channels, spec, **layer_options)
+        return last.in_blocks(
+            lambda *x: trunk(features.make(*x)), *features.trees, of_tensors=features.of_tensors
+        )
 
     return _functional(network, dict(zip(spec.paths, spec.shapes, strict=True)))
+
+
+def _with_roles(spec: PermutationSpec, features: Features) -> Features:
+    """The features with a channel for each role after their own."""
+    _, unflatten = spec.flatten(features.trees[0])
+    codes = unflatten([jnp.asarray(code) for code in role_codes(spec)])
+
+    def make(*x: jax.Array) -> jax.Array:
+        own = features.make(*x[:-1])
+        code = jnp.broadcast_to(x[-1].astype(own.dtype), (*own.shape[:-1], x[-1].shape[-1]))
+        return jnp.concatenate([own, code], axis=-1)
+
+    return Features(make, features.trees, (*features.of_tensors, codes))
