@@ -115,6 +115,7 @@ def _train(run: _Run, num_steps: int, save_every_seconds: float) -> pathlib.Path
             row = run.step()
             log.write(row)
             progress.update(run.state.outer_step, row["meta_loss"])
+            run.require_some_gradient(num_steps)
             if time.monotonic() - saved_at > save_every_seconds:
                 run.save()
                 saved_at = time.monotonic()
@@ -203,11 +204,7 @@ class _Run:
                 )
         else:
             state.skipped += 1
-            if state.skipped == state.outer_step == _STEPS_WITHOUT_GRADIENT:
-                raise TrainingError(
-                    f"none of the first {state.outer_step} outer steps had a finite "
-                    f"meta-gradient. {why_not_finite(self._families(), gradient)}"
-                )
+            self._not_finite = gradient
             state.unroll_states = ecosystem.init_unroll_states(
                 weights, self._estimators, restart_key
             )
@@ -220,6 +217,19 @@ class _Run:
             "skipped": state.skipped,
             "seconds": state.seconds,
         }
+
+    def require_some_gradient(self, num_steps: int) -> None:
+        """Ends a run whose first steps were all skipped: nothing would come of it.
+
+        Raises:
+          TrainingError: saying which task and what of it is not finite.
+        """
+        steps = self.state.outer_step
+        if self.state.skipped == steps >= min(num_steps, _STEPS_WITHOUT_GRADIENT):
+            raise TrainingError(
+                f"none of the first {steps} outer steps had a finite meta-gradient. "
+                f"{why_not_finite(self._families(), self._not_finite)}"
+            )
 
     def save(self) -> pathlib.Path:
         """Writes a checkpoint; returns the path of theta."""
