@@ -79,6 +79,13 @@ PYTEST_ARGS ?=
 # Processes that share the tests; each takes up to 5 GB.
 PROCESSES ?= 2
 PYTEST = python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(PYTEST_ARGS)
+# $(call suite,VENV,PATHS): every test that is not slow, of some paths or of all. Those of the
+# evaluation run with the compiler's default settings, all others with those of tests/conftest.py,
+# which compile faster.
+define suite
+	$(1)/bin/$(PYTEST) -m 'not slow' --ignore=tests/evaluation $(2)
+	XLA_FLAGS= $(1)/bin/$(PYTEST) -m 'not slow' tests/evaluation
+endef
 
 # The rooms that meet the ecosystem; symmetry and layers never import it.
 MET_BY_ECOSYSTEM := tests/ecosystem tests/evaluation tests/optimizers tests/outer_training \
@@ -86,13 +93,13 @@ MET_BY_ECOSYSTEM := tests/ecosystem tests/evaluation tests/optimizers tests/oute
 
 .PHONY: test test-slow test-lowest test-newer test-main lint types
 test: lint  ## lint, and every test that is not marked slow
-	$(VENV)/bin/$(PYTEST) -m 'not slow'
+	$(call suite,$(VENV))
 
 test-slow: setup  ## the tests marked slow
 	$(VENV)/bin/$(PYTEST) -m slow
 
 test-lowest: $(LOWEST_VENV)/installed  ## the suite with the lowest versions that setup.py allows
-	$(LOWEST_VENV)/bin/$(PYTEST) -m 'not slow'
+	$(call suite,$(LOWEST_VENV))
 
 test-newer: | $(UV)  ## the suite with a newer Python, where there is one (NEWER_PYTHON=)
 	@if [ -z '$(NEWER_PYTHON)' ]; then \
@@ -105,8 +112,8 @@ test-newer: | $(UV)  ## the suite with a newer Python, where there is one (NEWER
 test-main: setup  ## what uses the ecosystem, with its GitHub main: LEARNED_OPTIMIZATION=/its/checkout
 	@test -d '$(LEARNED_OPTIMIZATION)/learned_optimization' || { \
 	  echo "No checkout of it in '$(LEARNED_OPTIMIZATION)'; set LEARNED_OPTIMIZATION." >&2; exit 2; }
-	PYTHONPATH='$(abspath $(LEARNED_OPTIMIZATION))' $(VENV)/bin/$(PYTEST) -m 'not slow' \
-	  $(MET_BY_ECOSYSTEM)
+	export PYTHONPATH='$(abspath $(LEARNED_OPTIMIZATION))'; \
+	  $(VENV)/bin/$(PYTEST) -m 'not slow' $(MET_BY_ECOSYSTEM)
 
 lint: setup  ## ruff: rules and format
 	$(VENV)/bin/ruff check

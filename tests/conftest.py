@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import pathlib
 
 import gin
 import pytest
@@ -13,6 +14,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
+
+# What one process or run has compiled, the next need not. By version, since nothing else can read it.
+CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The first example of a shape compiles, so a deadline would measure XLA. A run on a machine that
 # nobody watches must fail or pass the same way twice.

@@ -107,8 +107,7 @@ def test_one_theta_is_for_every_network():
     params = RECURRENT.random(0, "f4")
     for matrices in (matrices_of(RECURRENT.spec), matrices_by_shape(params)):
         step = MixedStep(matrices, Controller())
-        state = step.init(params, 10)
-        updates, _ = step.update(theta, RECURRENT.random(1, "f4"), state, params, 1.0)
+        updates, _ = _compiled(step)(theta, params, [RECURRENT.random(1, "f4")], [1.0], 10)
         assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
 
 
@@ -148,6 +147,14 @@ def test_the_state_keeps_its_types():
     updates, after = jax.eval_shape(CHAIN_STEP.update, theta, params, before, params, 1.0)
     assert after == before
     assert {u.dtype for u in jax.tree.leaves(updates)} == {np.dtype("float32")}
+
+
+def test_the_state_can_be_donated():
+    params = CHAIN.random(0, "f4")
+    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    update = jax.jit(CHAIN_STEP.update, donate_argnums=2)
+    _, state = update(theta, params, CHAIN_STEP.init(params, 10), params, 1.0)
+    assert state.iteration == 1
 
 
 def test_no_feature_is_large():

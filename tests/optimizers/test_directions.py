@@ -93,6 +93,12 @@ def test_the_state_keeps_its_types(name):
 
 
 @any_direction
+def test_no_two_leaves_of_the_state_share_a_buffer(name):
+    leaves = jax.tree.leaves(DIRECTIONS[name](0.9, FEW_MATRICES).init(random_tree(0, "f4", FEW)))
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+
+
+@any_direction
 def test_a_traced_decay_is_differentiable_and_can_be_mapped(name):
     zeros = jax.tree.map(jnp.zeros_like, random_tree(0, "f4", FEW))
 

@@ -106,8 +106,8 @@ def adam(b1: Any = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> optax.GradientTra
     """
 
     def init(params: PyTree) -> AverageState:
-        zeros = zero_momentum(params)
-        return AverageState(jnp.zeros((), jnp.int32), zeros, zeros)
+        first, second = zero_momentum(params), zero_momentum(params)  # two, to be donated
+        return AverageState(jnp.zeros((), jnp.int32), first, second)
 
     def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
         grad, count = wide(grad), state.count + 1
@@ -165,9 +165,9 @@ def factored(
         return whitened(m, row / (jnp.mean(row) + SMALLEST_SQUARE) * column)
 
     def init(params: PyTree) -> AverageState:
-        zeros = zero_momentum(params)
-        leaves, _ = matrices.flatten(zeros)
-        return AverageState(jnp.zeros((), jnp.int32), zeros, list(map(means, leaves, axes)))
+        leaves, _ = matrices.flatten(zero_momentum(params))
+        second = list(map(means, leaves, axes))
+        return AverageState(jnp.zeros((), jnp.int32), zero_momentum(params), second)
 
     def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
         grad, count = wide(grad), state.count + 1

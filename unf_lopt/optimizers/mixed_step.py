@@ -106,11 +106,11 @@ class MixedStep:
 
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
-        zeros = zero_momentum(params)
+        first, second = zero_momentum(params), zero_momentum(params)  # two, to be donated
         count = len(self.matrices.paths)
         running = None if self.controller is None else control.start_running(count)
         steps = jnp.asarray(num_steps, jnp.float32)
-        return MixedState(zeros, zeros, jnp.zeros((), jnp.int32), steps, running)
+        return MixedState(first, second, jnp.zeros((), jnp.int32), steps, running)
 
     def update(
         self,

@@ -32,6 +32,7 @@ from unf_lopt.symmetry import PermutationSpec
 PyTree = Any
 
 _FORMAT = "unf_lopt.theta/1"
+_METADATA = "unf_lopt"  # the name of our text in a safetensors file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,18 +126,17 @@ def theta_data(
         :meth:`LearnedOptimizer.description`.
     """
     tensors = {name: np.asarray(leaf) for name, leaf in _named(theta)}
-    metadata = {
-        "format": _FORMAT,
-        "about": _about(lopt, training),
-        "outer_steps": str(outer_steps),
-    }
-    metadata["sha256"] = _digest(tensors, metadata)
-    return safetensors.numpy.save(tensors, metadata)
+    said = {"format": _FORMAT, "outer_steps": outer_steps, **_about(lopt, training)}
+    said["sha256"] = _digest(tensors, said)
+    # One entry: the library writes several in an order that differs from one process to the next.
+    return safetensors.numpy.save(tensors, {_METADATA: json.dumps(said, sort_keys=True)})
 
 
 def theta_identity(lopt: Any, training: Mapping[str, Any]) -> str:
     """What stands in the ``gen_id`` of a ``params_N``; empty for optimizers of other packages."""
-    return _about(lopt, training) if isinstance(lopt, LearnedOptimizer) else ""
+    if not isinstance(lopt, LearnedOptimizer):
+        return ""
+    return json.dumps(_about(lopt, training), sort_keys=True)
 
 
 def read_theta(source: str | os.PathLike[str]) -> SavedTheta:
@@ -188,35 +188,33 @@ def optimizer_name(lopt: Any) -> str:
         return type(lopt).__name__
 
 
-def _about(lopt: LearnedOptimizer, training: Mapping[str, Any]) -> str:
+def _about(lopt: LearnedOptimizer, training: Mapping[str, Any]) -> dict[str, Any]:
     spec = None if lopt.theta_spec is None else lopt.whole_spec
-    return json.dumps(
-        {
-            "version": __version__,
-            "optimizer": lopt.description(),
-            "spec": None if spec is None else json.loads(spec.to_json()),
-            "training": dict(training),
-        },
-        sort_keys=True,
-    )
+    return {
+        "version": __version__,
+        "optimizer": lopt.description(),
+        "spec": None if spec is None else json.loads(spec.to_json()),
+        "training": dict(training),
+    }
 
 
 def _read_safetensors(path: pathlib.Path) -> SavedTheta:
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            metadata = dict(file.metadata() or {})
+            text = (file.metadata() or {}).get(_METADATA, "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise runs.RunError(f"{path} is damaged or no safetensors file: {error}") from error
-    if metadata.get("format") != _FORMAT:
+    said = _parsed(path, text)
+    if said.get("format") != _FORMAT:
         raise runs.RunError(
-            f"{path} is no theta of this version: its format is {metadata.get('format')!r}, "
+            f"{path} is no theta of this version: its format is {said.get('format')!r}, "
             f"expected {_FORMAT!r}."
         )
-    digits = metadata.pop("sha256", "")
-    if _digest(tensors, metadata) != digits:
+    digits = said.pop("sha256", "")
+    if _digest(tensors, said) != digits:
         raise runs.RunError(f"{path} is damaged: its checksum is another.")
-    return SavedTheta(path, tensors, int(metadata["outer_steps"]), **_said(path, metadata["about"]))
+    return SavedTheta(path, tensors, int(said["outer_steps"]), **_about_in(path, said))
 
 
 def _read_params(path: pathlib.Path) -> SavedTheta:
@@ -232,12 +230,21 @@ def _read_params(path: pathlib.Path) -> SavedTheta:
         raise runs.RunError(f"{path} is not a params_N of the ecosystem: {error}") from error
     if not isinstance(identity, str) or not identity.startswith("{"):
         return SavedTheta(path, tensors, step)
-    return SavedTheta(path, tensors, step, **_said(path, identity))
+    return SavedTheta(path, tensors, step, **_about_in(path, _parsed(path, identity)))
 
 
-def _said(path: pathlib.Path, text: str) -> dict[str, Any]:
+def _parsed(path: pathlib.Path, text: str) -> dict[str, Any]:
     try:
-        about = json.loads(text)
+        said = json.loads(text)
+        if isinstance(said, dict):
+            return said
+    except ValueError:
+        pass
+    raise runs.RunError(f"{path} is damaged: what it says of itself cannot be read.")
+
+
+def _about_in(path: pathlib.Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    try:
         spec = about["spec"]
         return {
             "optimizer": about["optimizer"],
@@ -249,8 +256,8 @@ def _said(path: pathlib.Path, text: str) -> dict[str, Any]:
         raise runs.RunError(f"{path} does not say whose theta it is: {error}") from error
 
 
-def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+def _digest(tensors: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(said), sort_keys=True).encode())
     for name, array in sorted(tensors.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
