@@ -12,7 +12,8 @@ from typing import Any
 import gin
 
 from unf_lopt.ecosystem.config_names import nearest
-from unf_lopt.ecosystem.config_text import Binding, ConfigText, Macro, Reference
+from unf_lopt.ecosystem.config_text import Binding, ConfigText
+from unf_lopt.runs import Macro, Reference
 
 _LARGEST = 2**31 - 1  # steps and sizes are counted in 32 bits
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import gin
 
-from unf_lopt.ecosystem.config_text import Binding, ConfigText, Macro, parts
+from unf_lopt.ecosystem.config_text import Binding, ConfigText
+from unf_lopt.runs import Macro, parts
 
 # Functions that hand on what they have no parameter for: to which.
 _OPTIMIZERS = ("unf", "nfn", "unf_universal", "deep_sets", "learned_sgdm")

@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import gin
 from gin import config_parser
 
+from unf_lopt.runs import GinAsData, Macro, Reference, parts
+
 _MACRO = "gin.macro"
-
-
-@dataclasses.dataclass(frozen=True)
-class Macro:
-    """`%NAME` in a value."""
-
-    name: str
-
-    def __repr__(self) -> str:
-        return f"%{self.name}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """`@NAME` in a value, or `@NAME()`.
-
-    Attributes:
-      name: with its scope.
-      called: whether it has parentheses.
-    """
-
-    name: str
-    called: bool
-
-    def __repr__(self) -> str:
-        return f"@{self.name}{'()' if self.called else ''}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +101,7 @@ def parse(text: str) -> ConfigText:
       SyntaxError: the text is no configuration.
     """
     bindings, macros = [], {}
-    for statement in config_parser.ConfigParser(text, _Written()):
+    for statement in config_parser.ConfigParser(text, GinAsData()):
         if isinstance(statement, config_parser.BindingStatement):
             scope, name, parameter, value, _ = statement
             if parameter:
@@ -134,21 +109,3 @@ def parse(text: str) -> ConfigText:
             else:
                 macros[f"{scope}/{name}" if scope else name] = value
     return ConfigText(bindings, macros)
-
-
-def parts(value: Any) -> Iterator[Any]:
-    """A value and all that it contains."""
-    yield value
-    if isinstance(value, dict):
-        value = [*value.keys(), *value.values()]
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from parts(item)
-
-
-class _Written(config_parser.ParserDelegate):
-    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
-        return Reference(scoped_configurable_name, evaluate)
-
-    def macro(self, scoped_macro_name: str) -> Macro:
-        return Macro(scoped_macro_name)

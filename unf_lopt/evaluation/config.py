@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import gin
@@ -59,7 +59,7 @@ def bind_run(
     own = dict(configuration.parameters.get("evaluate", {}))
     wanted = {name: own.pop(name, runs.Macro(macro)) for name, macro in macros.items()}
     wanted |= {name: value for name, value in own.items() if not any(_references(value))}
-    statements = [f"evaluate.{name} = {_text(value)}" for name, value in wanted.items()]
+    statements = [f"evaluate.{name} = {value!r}" for name, value in wanted.items()]
     for value in wanted.values():
         statements += _closure(configuration, value, plugins)
     gin.clear_config()
@@ -93,7 +93,7 @@ def _closure(
 ) -> list[str]:
     """The bindings that a value stands on, each as a line."""
     if depth > 50:
-        raise runs.RunError(f"{configuration.path}: {_text(value)} stands on itself.")
+        raise runs.RunError(f"{configuration.path}: {value!r} stands on itself.")
     statements = []
     for part in _references(value):
         if isinstance(part, runs.Macro):
@@ -108,7 +108,7 @@ def _closure(
                 for name, bound in bindings.items()
             }
         for name, bound in found.items():
-            statements.append(f"{name} = {_text(bound)}")
+            statements.append(f"{name} = {bound!r}")
             statements += _closure(configuration, bound, plugins, depth + 1)
     return statements
 
@@ -161,28 +161,6 @@ def _last(selector: str) -> str:
     return selector.rpartition("/")[2].rpartition(".")[2]
 
 
-def _references(value: Any) -> Iterator[runs.Reference | runs.Macro]:
+def _references(value: Any) -> list[runs.Reference | runs.Macro]:
     """All references and macros in a value."""
-    if isinstance(value, (runs.Reference, runs.Macro)):
-        yield value
-    elif isinstance(value, dict):
-        for pair in value.items():
-            yield from _references(pair)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _references(item)
-
-
-def _text(value: Any) -> str:
-    """A value as gin writes it."""
-    if isinstance(value, runs.Macro):
-        return f"%{value.name}"
-    if isinstance(value, runs.Reference):
-        return f"@{value.name}{'()' if value.evaluated else ''}"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_text(key)}: {_text(own)}' for key, own in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    if isinstance(value, tuple):
-        return f"({''.join(f'{_text(item)}, ' for item in value)})"
-    return repr(value)
+    return [part for part in runs.parts(value) if isinstance(part, runs.Reference | runs.Macro)]
