@@ -9,10 +9,11 @@ import subprocess
 import flax
 import gin
 import jax
+import jax.numpy as jnp
 import pytest
 
 from tests.configs import configure
-from unf_lopt import ecosystem, evaluation, optimizers, runs
+from unf_lopt import ecosystem, evaluation, optimizers, register, runs
 from unf_lopt.outer_training import train
 from unf_lopt.outer_training.diagnosis import TrainingError
 
@@ -95,20 +96,47 @@ def test_a_second_trainer_stops_at_once(two_checkpoints):
             train(str(two_checkpoints))
 
 
+class Bad(ecosystem.TaskFamily):
+    """A task whose loss is not finite, from the start or once a step was taken."""
+
+    datasets = None
+    name = "Bad"
+
+    def __init__(self, loss):
+        super().__init__()
+        self._loss = loss
+
+    def sample(self, key):
+        return jnp.zeros(())
+
+    def task_fn(self, config):
+        task = ecosystem.load("tasks.base").Task()
+        task.init = lambda key: {"first": jnp.ones(3), "second": jnp.ones(2)}
+        task.init_with_state = lambda key: (task.init(key), None)
+        task.loss_with_state = lambda params, state, key, data: (self._loss(params), None)
+        return task
+
+
 @pytest.mark.parametrize(("steps", "told"), [(3, 3), (20, 5)])
-def test_without_any_finite_gradient_it_ends_and_says_which_task(tmp_path, steps, told):
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda p: jnp.sum(p["first"]) + jnp.sum(p["second"]) * jnp.nan, r"gradient: .*second"),
+        (lambda p: jnp.sum(p["first"] ** 2) + jnp.inf, "loss of the task Bad is inf"),
+    ],
+    ids=["gradient", "loss"],
+)
+def test_without_any_finite_gradient_it_ends_and_says_which_task(
+    tmp_path, steps, told, loss, message
+):
     """And nothing is saved that looks trained."""
-    configure(
-        "LOPT = @learned_sgdm()",
-        f"OUTER_STEPS = {steps}",
-        "learned_sgdm.initial_alpha = 1e30",
-        "TASK_FAMILY = @FixedDimQuadraticFamily()",
-        "FixedDimQuadraticFamily.dim = 3",
-    )
-    with pytest.raises(
-        TrainingError, match=rf"none of the first {told} .*Quadratic.*initial_alpha"
-    ):
-        train(str(tmp_path))
+    lopt, family = register.learned_sgdm(), Bad(loss)
+    options = {"num_tasks": 2, "trunc_length": 2, "std": 0.01, "steps_per_jit": 2}
+    schedule = ecosystem.ConstantTruncationSchedule(4)
+    estimator = ecosystem.truncated_pes(family, lopt, schedule, **options)
+    learner = ecosystem.make_learner(lopt, theta_opt=ecosystem.Adam(0.01), num_steps=20)
+    with pytest.raises(TrainingError, match=rf"none of the first {told} .*{message}"):
+        train(str(tmp_path), lopt, steps, estimators=[estimator], learner=learner)
     assert not runs.steps(tmp_path, runs.PARAMS)
 
 
