@@ -80,6 +80,7 @@ class Comparison:
         for seed, optimizer in itertools.product(OUTER_SEEDS, OPTIMIZERS):
             self._train(optimizer, chosen[optimizer], seed)
         evaluation = self._evaluate(chosen)
+        adam = evaluation["baselines"]["adam"]
         losses = {
             f"final {split} loss": {name: _finals(evaluation, name, split) for name in OPTIMIZERS}
             for split in SPLITS
@@ -91,8 +92,8 @@ class Comparison:
             "chosen": chosen,
             "losses": losses,
             "best_adam": {
-                "learning_rate": evaluation["best_adam_learning_rate"],
-                **{s: evaluation["optimizers"][evaluation["best_adam"]][s] for s in SPLITS},
+                "learning_rate": adam["best_learning_rate"],
+                **{s: evaluation["optimizers"][adam["best"]][s] for s in SPLITS},
             },
             "differences": {
                 measure: {
@@ -221,10 +222,13 @@ def _without_infinities(x: Any) -> Any:
 
 
 def _is_evaluated(results: pathlib.Path, runs: dict[str, pathlib.Path]) -> bool:
-    """Whether there are results, and of the newest checkpoints of these runs."""
+    """Whether there are results as they are now written, of these runs' newest checkpoints."""
     if not results.exists():
         return False
-    optimizers = json.loads(results.read_text())["optimizers"]
+    found = json.loads(results.read_text())
+    if "baselines" not in found:
+        return False
+    optimizers = found["optimizers"]
     return all(
         optimizers.get(name, {}).get("checkpoint") == str(theta_file(run))
         for name, run in runs.items()

@@ -1,4 +1,4 @@
-"""``python -m unf_lopt.evaluate``: compares a trained optimizer with the ecosystem's baselines.
+"""``python -m unf_lopt.evaluate``: compares a trained optimizer with hand-designed baselines.
 
 ``--train_log_dir`` is the folder of the run; the ecosystem's other flags (``--config_file``,
 ``--gin_bindings``, ``--gin_import``) change the configuration that the run had.
@@ -80,7 +80,7 @@ def _compared(argument: str) -> Any:
 
 COMMAND = commands.Command(
     name="evaluate",
-    summary="Compares a trained optimizer with Adam and with other runs, on held-out seeds.",
+    summary="Compares a trained optimizer with tuned baselines and other runs, on held-out seeds.",
     flags={
         "--train_log_dir=FOLDER": "the run",
         "--compare=FOLDER": "another run, or NAME=FOLDER; may be repeated",

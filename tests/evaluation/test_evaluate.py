@@ -11,7 +11,7 @@ from absl import app
 
 from tests.configs import configure
 from unf_lopt import commands, ecosystem, evaluate
-from unf_lopt.evaluation.baselines import adam_learning_rates
+from unf_lopt.evaluation.baselines import BASELINES
 
 SEEDS, HORIZON = 5, 20
 
@@ -69,14 +69,16 @@ def test_the_command_writes_the_report_and_says_what_was_reached(evaluated):
     assert found["same_seeds_and_batches"] is True
     assert found["versions"]["learned_optimization"] == ecosystem.version()
     assert found["optimizers"]["learned_sgdm"]["outer_steps"] == 9
-    adams = [entry for entry in found["optimizers"].values() if entry["kind"] == "adam"]
-    assert [entry["learning_rate"] for entry in adams] == adam_learning_rates()
+    adams = [entry for entry in found["optimizers"].values() if entry["kind"] == "baseline"]
+    assert {entry["baseline"] for entry in adams} == {"adam"}
+    assert tuple(entry["learning_rate"] for entry in adams) == BASELINES["adam"].learning_rates
     for entry in found["optimizers"].values():
         for split in ("train", "test"):
             assert len(set(entry[split]["final_of_each_seed"])) == SEEDS
     assert all(value > 0 for value in found["timing"]["seconds_per_inner_step"].values())
     last = output.splitlines()[-1]
-    assert last.startswith("unf after 7 outer steps: train loss ")
+    assert last.startswith("unf after 7 outer steps: ")
+    assert "than the best Adam (lr " in last and "Fewest inner steps: " in last
     assert "a short demo: 7 outer steps" in last
     assert last.endswith(str(folder / "report.md"))
     assert "learned_sgdm" in output
@@ -94,7 +96,7 @@ def test_another_process_gives_the_same_bits_but_for_the_clock(runs, evaluated, 
 
 
 def test_flags_change_the_configuration_of_the_run(tmp_path, capsys):
-    """Also a task without data, and an optimizer that diverges on it."""
+    """Also a task without data, an optimizer that diverges on it, and a second baseline."""
     sgdm = ["LOPT = @learned_sgdm()", "TASK_FAMILY = @FixedDimQuadraticFamily()"]
     folder = save_run(tmp_path / "run", *sgdm, "FixedDimQuadraticFamily.dim = 3")
     theta = {"scalars": {"tenth_log_alpha": 8.0, "tenth_logit_gamma": 0.0}}
@@ -106,13 +108,21 @@ def test_flags_change_the_configuration_of_the_run(tmp_path, capsys):
         f"--train_log_dir={folder}",
         f"--checkpoint={chosen}",
         "--gin_bindings=evaluate.learning_rates=(0.5, 0.1)",
+        "--gin_bindings=evaluate.baselines=('adam', 'nadamw')",
         *[f"--gin_bindings={binding}" for binding in bindings],
     )
     found = results_of(folder / "evaluation")
     assert (found["horizon"], found["seeds"], found["outer_steps"]) == (6, 2, 5)
-    assert list(found["optimizers"]) == ["learned_sgdm", "adam_lr0.1", "adam_lr0.5"]
+    nadamws = [f"nadamw_lr{rate:g}" for rate in BASELINES["nadamw"].learning_rates]
+    assert list(found["optimizers"]) == ["learned_sgdm", "adam_lr0.1", "adam_lr0.5", *nadamws]
+    assert list(found["timing"]["speedup_in_time"]["learned_sgdm"]) == ["adam", "nadamw"]
     assert found["optimizers"]["learned_sgdm"]["train"]["final_mean"] is None
     assert "train loss diverged" in capsys.readouterr().out
+
+
+def test_an_unknown_baseline_is_named_with_those_there_are(runs):
+    with pytest.raises(ValueError, match="'adam', 'nadamw', 'muon'"):
+        run(f"--train_log_dir={runs[0]}", "--gin_bindings=evaluate.baselines=('adam', 'sgd')")
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

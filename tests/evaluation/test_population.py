@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from unf_lopt.evaluation.baselines import AdamAtRate
+from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.evaluation.population import Population, require_same_loss
 from unf_lopt.evaluation.protocol import Protocol
 from unf_lopt.tasks.rnn_lm import docs_rnn_family
@@ -33,5 +33,5 @@ def test_another_loss_names_both_and_the_remedy(together):
 
 
 def _curves(family, rates, protocol):
-    population = Population(family, AdamAtRate(), protocol)
+    population = Population(family, BASELINES["adam"].at_rate(), protocol)
     return population.curves(jnp.asarray(rates, jnp.float32))

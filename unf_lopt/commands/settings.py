@@ -66,6 +66,7 @@ class Several:
     each: Any
     optional: bool = False
     empty: bool = False
+    example: str = "(1, 2)"
 
     def allows(self, value: Any) -> bool:
         """Whether a value is one."""
@@ -76,7 +77,7 @@ class Several:
         return all(isinstance(one, Reference | Macro) or self.each.allows(one) for one in value)
 
     def __str__(self) -> str:
-        allowed = f"a tuple, such as (1, 2), each of it {self.each}"
+        allowed = f"a tuple, such as {self.example}, each of it {self.each}"
         return allowed + (", or None" if self.optional else "")
 
 
@@ -235,6 +236,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "eval_every": COUNT,
         "eval_batches": COUNT,
         "seed": SEED,
+        # By the names that evaluation's table has, which evaluation checks.
+        "baselines": Several(Text(), example="('adam', 'nadamw')"),
         "learning_rates": Several(POSITIVE, optional=True, empty=True),
     },
     **dict.fromkeys(("unf", "nfn", "unf_universal", "deep_sets", "learned_sgdm"), _FUNCTIONAL),

@@ -1,4 +1,4 @@
-"""Inner training on held-out seeds, the ecosystem's baselines, speed-ups and the report."""
+"""Inner training on held-out seeds, hand-designed baselines, speed-ups and the report."""
 
 from unf_lopt.evaluation.config import bind_run, undescribed_optimizer
 from unf_lopt.evaluation.outcome import Trained

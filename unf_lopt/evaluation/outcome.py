@@ -80,7 +80,7 @@ class Outcome:
       protocol: seeds and steps.
       learned: the learned optimizers; the first is the one that the report is about.
       curves: of each of them, by name.
-      adam: Adam's curves by learning rate.
+      baselines: curves of each baseline by name and learning rate; the first is the main one.
       seconds_per_step: wall-clock time of an inner step of all seeds, by name.
       stage_seconds: how long each stage of the evaluation took, compilation included.
 
@@ -92,7 +92,7 @@ class Outcome:
     protocol: Protocol
     learned: list[Trained]
     curves: dict[str, Curves] = dataclasses.field(default_factory=dict)
-    adam: dict[float, Curves] = dataclasses.field(default_factory=dict)
+    baselines: dict[str, dict[float, Curves]] = dataclasses.field(default_factory=dict)
     seconds_per_step: dict[str, float] = dataclasses.field(default_factory=dict)
     stage_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -106,25 +106,49 @@ class Outcome:
             )
 
     @property
-    def best_rate(self) -> float:
-        """Adam's learning rate with the lowest final training loss, mean over the seeds."""
+    def main_baseline(self) -> str:
+        """The baseline that the table's speed-ups are relative to: the first named."""
+        return next(iter(self.baselines))
+
+    def best_rate(self, baseline: str, split: str = "train") -> float:
+        """A baseline's learning rate with the lowest final loss, mean over the seeds.
+
+        Args:
+          baseline: its name.
+          split: whose loss; the best setting of a report is that of the training loss.
+        """
+        curves = self.baselines[baseline]
 
         def loss(rate: float) -> float:
-            mean = self.adam[rate].final("train").mean()
+            mean = curves[rate].final(split).mean()
             return mean if np.isfinite(mean) else np.inf
 
-        return min(self.adam, key=loss)
+        return min(curves, key=loss)
 
-    @property
-    def best_adam(self) -> str:
-        """The name of Adam at the best rate."""
-        return adam_name(self.best_rate)
+    def best(self, baseline: str) -> Curves:
+        """The curves of a baseline at its best rate."""
+        return self.baselines[baseline][self.best_rate(baseline)]
+
+    def best_name(self, baseline: str) -> str:
+        """What results call a baseline at its best rate."""
+        return setting_name(baseline, self.best_rate(baseline))
+
+    def grid_edge(self, baseline: str) -> str | None:
+        """Where the best rate has nothing on one side: "lowest", "highest", "only"; or None."""
+        rates, best = sorted(self.baselines[baseline]), self.best_rate(baseline)
+        if len(rates) == 1:
+            return "only"
+        return {rates[0]: "lowest", rates[-1]: "highest"}.get(best)
 
     def all_curves(self) -> dict[str, Curves]:
-        """Learned optimizers, then Adam by rising rate."""
+        """Learned optimizers, then each baseline by rising rate."""
         return {
             **self.curves,
-            **{adam_name(rate): self.adam[rate] for rate in sorted(self.adam)},
+            **{
+                setting_name(name, rate): curves[rate]
+                for name, curves in self.baselines.items()
+                for rate in sorted(curves)
+            },
         }
 
     def paired(self) -> bool:
@@ -135,6 +159,6 @@ class Outcome:
         )
 
 
-def adam_name(rate: float) -> str:
-    """What results call Adam at a learning rate."""
-    return f"adam_lr{rate:g}"
+def setting_name(baseline: str, rate: float) -> str:
+    """What results call a baseline at a learning rate."""
+    return f"{baseline}_lr{rate:g}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from matplotlib import cycler
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.outcome import Outcome
 from unf_lopt.evaluation.protocol import SPLITS
@@ -18,19 +21,30 @@ _TITLES = {"train": "training loss", "test": "test loss"}
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # One after the other; dashes where there are more optimizers than colours.
 _STYLES = list(cycler(linestyle=("-", "--", ":")) * cycler(color=_COLOURS))
-_ADAM, _GREY = {"color": "black"}, "0.78"
+# Baselines are black and grey, and told apart by their dashes.
+_DASHES = ("-", "--", ":", "-.")
+_MARKERS = "vs^D"
+_GREY = "0.78"
+_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
 
 
 def png(outcome: Outcome) -> bytes:
-    """Mean loss with the range over the seeds; Adam's other rates as thin lines."""
+    """Mean loss with the range over the seeds; baselines' other rates as thin lines."""
     figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
     axes = figure.subplots(1, len(SPLITS))
     for split, axis in zip(SPLITS, axes, strict=True):
         _draw(axis, outcome, split)
         _limit(axis, outcome, split)
+        if split == "test":
+            _mark_lowest(axis, outcome, split)
     axes[0].set_ylabel("loss")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    labelled: dict[str, Artist] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        labelled |= dict(zip(labels, handles, strict=True))
+    figure.legend(
+        labelled.values(), labelled.keys(), loc="outside lower center", ncols=3, frameon=False
+    )
     protocol, main = outcome.protocol, outcome.learned[0]
     figure.suptitle(
         f"{outcome.task_family.name}: {protocol.horizon:,} inner steps, "
@@ -46,20 +60,39 @@ def _draw(axis: Axes, outcome: Outcome, split: str) -> None:
         style = _STYLES[number % len(_STYLES)]
         label = f"{trained.name} ({trained.outer_steps:,} outer steps)"
         _band(axis, outcome.curves[trained.name], split, style, label)
-    best = outcome.adam[outcome.best_rate]
-    _band(axis, best, split, _ADAM, f"Adam, best learning rate ({outcome.best_rate:g})")
-    others = [rate for rate in sorted(outcome.adam) if rate != outcome.best_rate]
-    for rate in others:
-        curves = outcome.adam[rate]
-        label = "Adam, other learning rates" if rate == others[0] else None
-        axis.plot(
-            curves.steps, curves.mean(split), color=_GREY, linewidth=0.8, label=label, zorder=1
-        )
+    for number, name in enumerate(outcome.baselines):
+        _draw_baseline(axis, outcome, name, split, _DASHES[number % len(_DASHES)])
     axis.set_title(f"{_TITLES[split]} (mean; band: lowest and highest seed)", fontsize="medium")
     axis.set_xlabel("inner step")
     axis.set_xlim(0, outcome.protocol.horizon)
     axis.grid(which="both", alpha=0.25, linewidth=0.5)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_baseline(axis: Axes, outcome: Outcome, name: str, split: str, dashes: str) -> None:
+    """The best rate with its band, all others grey."""
+    title, best = BASELINES[name].title, outcome.best_rate(name)
+    style = {"color": "black", "linestyle": dashes}
+    label = f"{title}, best training loss (lr {best:g})"
+    _band(axis, outcome.best(name), split, style, label)
+    grey: dict[str, Any] = {"color": _GREY, "linestyle": dashes, "linewidth": 0.8, "zorder": 1}
+    others = [rate for rate in sorted(outcome.baselines[name]) if rate != best]
+    for rate in others:
+        curves = outcome.baselines[name][rate]
+        label = f"{title}, other learning rates" if rate == others[0] else "_none"
+        axis.plot(curves.steps, curves.mean(split), label=label, **grey)
+
+
+def _mark_lowest(axis: Axes, outcome: Outcome, split: str) -> None:
+    """Marks each baseline's lowest final loss, which is not always that of its best rate."""
+    for number, (name, by_rate) in enumerate(outcome.baselines.items()):
+        rate = outcome.best_rate(name, split)
+        final = by_rate[rate].final(split).mean()
+        if np.isfinite(final):
+            label = f"{BASELINES[name].title}, lowest final test loss (lr {rate:g})"
+            marker = _MARKERS[number % len(_MARKERS)]
+            place = [outcome.protocol.horizon], [final]
+            axis.scatter(*place, marker=marker, color="black", label=label, clip_on=False, zorder=5)
 
 
 def _band(axis: Axes, curves: Curves, split: str, style: dict[str, str], label: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import rich.box
 from rich.table import Table
 
-from unf_lopt.evaluation import plot, results
+from unf_lopt.evaluation import plot, results, verdict
 from unf_lopt.evaluation.outcome import Outcome
 from unf_lopt.runs import write_whole
 
@@ -21,6 +22,11 @@ COLUMNS = (
     "speed-up in steps",
     "ms/step",
     "speed-up in time",
+)
+_ONE_OUTER_SEED = (
+    "Each learned optimizer is of one run of outer training, with one outer seed. The ± is over "
+    "inner seeds only: how losses vary from one outer seed to the next is not seen here, and the "
+    "ranking of learned optimizers can turn with another outer seed."
 )
 
 
@@ -41,7 +47,7 @@ def write(outcome: Outcome, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def table(summary: dict[str, Any]) -> Table:
-    """The learned optimizers and the best Adam, for a terminal."""
+    """The learned optimizers and every baseline at its best rate, for a terminal."""
     title = f"{summary['task']}, after {summary['horizon']:,} inner steps"
     shown = Table(title=title, box=rich.box.SIMPLE_HEAD)
     for column in COLUMNS:
@@ -53,27 +59,29 @@ def table(summary: dict[str, Any]) -> Table:
 
 
 def closing_line(summary: dict[str, Any], folder: pathlib.Path) -> str:
-    """What was reached, in one line, with what it does not show."""
-    return f"{_reached(summary)}; {_scale(summary)}; report: {folder / 'report.md'}"
+    """Who won and what was reached, in one line, with what it does not show."""
+    reached, file = _reached(summary), folder / "report.md"
+    return f"{verdict.verdict(summary)}; {reached}; {_scale(summary)}; report: {file}"
 
 
 def markdown(summary: dict[str, Any]) -> str:
-    """`report.md`."""
+    """`report.md`; its first line says who won."""
     name, method = summary["optimizer"], summary["method"]
+    main = summary["baselines"][summary["main_baseline"]]["title"]
     rows = "\n".join(f"| {' | '.join(row)} |" for row in _rows(summary))
     rules = "|".join(["---", *["---:"] * (len(COLUMNS) - 1)])
-    checkpoints = "\n".join(
-        f"- {trained}: `{entry['checkpoint']}`"
-        for trained, entry in summary["optimizers"].items()
-        if entry["kind"] == "learned"
+    learned = [key for key, own in summary["optimizers"].items() if own["kind"] == "learned"]
+    checkpoints = _bullets(
+        f"{key}: `{summary['optimizers'][key]['checkpoint']}`" for key in learned
     )
-    rates = [e["learning_rate"] for e in summary["optimizers"].values() if e["kind"] == "adam"]
+    speedups = _bullets(f"{key}: {verdict.speedups(summary, key)}." for key in learned)
+    open_ends = _bullets([*verdict.cautions(summary), _ONE_OUTER_SEED])
     versions = ", ".join(f"{key} {value}" for key, value in summary["versions"].items())
     data = f"\n- Data: {source}." if (source := summary["data_source"]) else ""
     return f"""\
-# {name} on {summary["task"]}
+# {verdict.verdict(summary)}
 
-{_reached(summary)}. This is {_scale(summary)}.
+{name} on {summary["task"]}: {_reached(summary)}. This is {_scale(summary)}.
 
 ![loss curves](curves.png)
 
@@ -81,22 +89,32 @@ def markdown(summary: dict[str, Any]) -> str:
 |{rules}|
 {rows}
 
-{_steps_sentence(summary)}
+Speed-ups of the table are relative to the best {main}. Against every baseline:
+
+{speedups}
+
+{_steps_sentences(summary)}
+
+{_bullets(verdict.test_losses(summary))}
 
 Checkpoints:
 
 {checkpoints}
+
+## What this leaves open
+
+{open_ends}
 
 ## How to read this
 
 - Losses are means ± {method["std"]} ({summary["seeds"]}) after \
 {summary["horizon"]:,} inner steps, each over {summary["final_eval_batches"]} batches.
 - {_pairing(summary)} Held out: {method["held_out"]}.
-- Best Adam: {method["best_adam"]}, of {len(rates)} learning rates from {min(rates):g} to \
-{max(rates):g}.
+{_bullets(_grids(summary))}
+- Best rate: {method["best_rate"]}.
 - Speed-up in steps: {method["speedup_in_steps"]}. Evaluated every {summary["eval_every"]} steps.
 - ms/step: {method["seconds_per_inner_step"]}.
-- Speed-up in time: {method["speedup_in_time"]}; below 1 is slower than Adam.
+- Speed-up in time: {method["speedup_in_time"]}; below 1 is slower than the baseline.
 - Device: {summary["device"]}. Versions: {versions}.{data}
 
 All figures are in `results.json`, all curves in `curves.csv`.
@@ -104,22 +122,17 @@ All figures are in `results.json`, all curves in `curves.csv`.
 
 
 def _rows(summary: dict[str, Any]) -> list[list[str]]:
-    timing, best = summary["timing"], summary["best_adam"]
     rows = []
-    for name, entry in summary["optimizers"].items():
-        if entry["kind"] != "learned" and name != best:
-            continue
-        learned = entry["kind"] == "learned"
-        in_steps = entry["against_best_adam"]["speedup_in_steps"] if learned else 1.0
-        in_time = timing["speedup_in_time"][name] if learned else 1.0
+    for name, (in_steps, in_time) in verdict.relative_to_main(summary).items():
+        entry = summary["optimizers"][name]
         rows.append(
             [
-                name if learned else f"best Adam (lr {entry['learning_rate']:g})",
-                f"{entry['outer_steps']:,}" if learned else "–",
+                verdict.label(summary, name),
+                f"{entry['outer_steps']:,}" if entry["kind"] == "learned" else "–",
                 _loss(entry["train"]),
                 _loss(entry["test"]),
                 _times(in_steps),
-                f"{1000 * timing['seconds_per_inner_step'][name]:.2f}",
+                f"{1000 * summary['timing']['seconds_per_inner_step'][name]:.2f}",
                 _times(in_time),
             ]
         )
@@ -127,13 +140,13 @@ def _rows(summary: dict[str, Any]) -> list[list[str]]:
 
 
 def _reached(summary: dict[str, Any]) -> str:
-    main = summary["optimizers"][summary["optimizer"]]
-    adam = summary["optimizers"][summary["best_adam"]]
-    return (
-        f"{summary['optimizer']} after {main['outer_steps']:,} outer steps: train loss "
-        f"{_loss(main['train'])} at inner step {summary['horizon']:,}; best Adam "
-        f"(lr {adam['learning_rate']:g}): {_loss(adam['train'])}"
+    optimizers = summary["optimizers"]
+    own = _loss(optimizers[summary["optimizer"]]["train"])
+    others = ", ".join(
+        f"{verdict.best_of(summary, name)}: {_loss(optimizers[entry['best']]['train'])}"
+        for name, entry in summary["baselines"].items()
     )
+    return f"train loss {own} at inner step {summary['horizon']:,}, {others}"
 
 
 def _scale(summary: dict[str, Any]) -> str:
@@ -155,18 +168,28 @@ def _pairing(summary: dict[str, Any]) -> str:
     )
 
 
-def _steps_sentence(summary: dict[str, Any]) -> str:
+def _steps_sentences(summary: dict[str, Any]) -> str:
     name = summary["optimizer"]
-    against = summary["optimizers"][name]["against_best_adam"]
 
     def steps(count: int | None) -> str:
         return f"more than {summary['horizon']:,}" if count is None else f"{count:,}"
 
-    return (
-        f"To {name}'s final loss the best Adam needs "
-        f"{steps(against['adams_steps_to_our_final_loss'])} inner steps; to the best Adam's final "
-        f"loss {name} needs {steps(against['our_steps_to_adams_final_loss'])}."
+    return _bullets(
+        f"To {name}'s final loss the best {summary['baselines'][baseline]['title']} needs "
+        f"{steps(against['baselines_steps_to_our_final_loss'])} inner steps; to that one's final "
+        f"loss {name} needs {steps(against['our_steps_to_baselines_final_loss'])}."
+        for baseline, against in summary["optimizers"][name]["against"].items()
     )
+
+
+def _grids(summary: dict[str, Any]) -> Iterator[str]:
+    for entry in summary["baselines"].values():
+        rates = entry["learning_rates"]
+        yield f"{entry['title']}: {len(rates)} learning rates from {rates[0]:g} to {rates[-1]:g}."
+
+
+def _bullets(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _loss(statistics: dict[str, Any]) -> str:

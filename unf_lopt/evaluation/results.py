@@ -14,8 +14,9 @@ import numpy as np
 import unf_lopt
 from unf_lopt import ecosystem
 from unf_lopt.evaluation import speed
+from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.evaluation.curves import Curves
-from unf_lopt.evaluation.outcome import Outcome, adam_name
+from unf_lopt.evaluation.outcome import Outcome, Trained, setting_name
 from unf_lopt.evaluation.protocol import SPLITS
 
 # Zhou et al., arXiv 2402.05232, section 4.2 and appendix C.2.
@@ -25,16 +26,20 @@ PAPER_HORIZON_OF_TRANSFORMERS = 5_000
 
 _METHOD = {
     "std": "sample standard deviation over the seeds",
-    "best_adam": "lowest final training loss, mean over the same seeds that are reported",
+    "best_rate": (
+        "lowest final training loss, mean over the same seeds that are reported; the test loss "
+        "plays no part"
+    ),
     "speedup_in_steps": (
-        "best Adam's inner steps over the optimizer's, to the lowest training loss that both end "
-        f"at or below; seed means, each the mean of the last {speed.SMOOTHING} evaluations"
+        "the baseline's inner steps at its best rate over the optimizer's, to the lowest training "
+        f"loss that both end at or below; seed means, each the mean of the last {speed.SMOOTHING} "
+        "evaluations"
     ),
     "seconds_per_inner_step": (
         "one step of all seeds together, compiled, data on the device, without evaluation; median "
         "of rounds in which the optimizers take turns"
     ),
-    "speedup_in_time": "speed-up in steps times best Adam's seconds over the optimizer's",
+    "speedup_in_time": "speed-up in steps times the baseline's seconds over the optimizer's",
     "held_out": (
         "initial parameters from a key that outer training never uses, batches in an order of "
         "their own; nothing of the test split is in a training batch"
@@ -45,21 +50,10 @@ _METHOD = {
 def summary(outcome: Outcome) -> dict[str, Any]:
     """Everything but the curves, for JSON; all that depends on the clock is under "timing"."""
     protocol, main = outcome.protocol, outcome.learned[0]
-    optimizers = {}
-    for trained in outcome.learned:
-        optimizers[trained.name] = {
-            "kind": "learned",
-            "outer_steps": trained.outer_steps,
-            "checkpoint": trained.checkpoint,
-            **_losses(outcome.curves[trained.name]),
-            "against_best_adam": _against_best_adam(outcome, trained.name),
-        }
-    for rate in sorted(outcome.adam):
-        optimizers[adam_name(rate)] = {
-            "kind": "adam",
-            "learning_rate": rate,
-            **_losses(outcome.adam[rate]),
-        }
+    optimizers = {
+        **{trained.name: _learned(outcome, trained) for trained in outcome.learned},
+        **_settings(outcome),
+    }
     return {
         "optimizer": main.name,
         "outer_steps": main.outer_steps,
@@ -75,8 +69,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "eval_batches": protocol.eval_batches,
         "final_eval_batches": protocol.eval_batches * protocol.final_passes,
         "same_seeds_and_batches": outcome.paired(),
-        "best_adam": outcome.best_adam,
-        "best_adam_learning_rate": outcome.best_rate,
+        "main_baseline": outcome.main_baseline,
+        "baselines": {name: _baseline(outcome, name) for name in outcome.baselines},
         "optimizers": optimizers,
         "timing": _timing(outcome, optimizers),
         "method": _METHOD,
@@ -108,6 +102,51 @@ def _paper_horizon(task: str) -> int:
     return PAPER_HORIZON_OF_TRANSFORMERS if task.startswith("Transformer") else PAPER_HORIZON
 
 
+def _learned(outcome: Outcome, trained: Trained) -> dict[str, Any]:
+    curves = outcome.curves[trained.name]
+    return {
+        "kind": "learned",
+        "outer_steps": trained.outer_steps,
+        "checkpoint": trained.checkpoint,
+        **_losses(curves),
+        "against": {name: _against(curves, outcome.best(name)) for name in outcome.baselines},
+    }
+
+
+def _settings(outcome: Outcome) -> dict[str, Any]:
+    """Every baseline at each of its rates; the best is compared with the main baseline."""
+    main, found = outcome.main_baseline, {}
+    for name, by_rate in outcome.baselines.items():
+        for rate in sorted(by_rate):
+            found[setting_name(name, rate)] = {
+                "kind": "baseline",
+                "baseline": name,
+                "learning_rate": rate,
+                **_losses(by_rate[rate]),
+            }
+        found[outcome.best_name(name)]["against"] = {
+            main: _against(outcome.best(name), outcome.best(main))
+        }
+    return found
+
+
+def _baseline(outcome: Outcome, name: str) -> dict[str, Any]:
+    """What came of a baseline's sweep."""
+    by_rate, test_rate = outcome.baselines[name], outcome.best_rate(name, "test")
+    return {
+        "title": BASELINES[name].title,
+        "best": outcome.best_name(name),
+        "best_learning_rate": outcome.best_rate(name),
+        "learning_rates": sorted(by_rate),
+        "grid_edge": outcome.grid_edge(name),
+        "lowest_test_loss": {
+            "optimizer": setting_name(name, test_rate),
+            "learning_rate": test_rate,
+            "final_mean": _number(by_rate[test_rate].final("test").mean()),
+        },
+    }
+
+
 def _losses(curves: Curves) -> dict[str, Any]:
     return {split: _statistics(curves.final(split)) for split in SPLITS}
 
@@ -125,24 +164,25 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _against_best_adam(outcome: Outcome, name: str) -> dict[str, Any]:
-    steps = outcome.curves[name].steps
-    ours = speed.smoothed(outcome.curves[name].mean("train"))
-    adams = speed.smoothed(outcome.adam[outcome.best_rate].mean("train"))
+def _against(own: Curves, other: Curves) -> dict[str, Any]:
+    """An optimizer's training loss against a baseline's."""
+    ours, theirs = (speed.smoothed(curves.mean("train")) for curves in (own, other))
     return {
-        "adams_steps_to_our_final_loss": speed.steps_to_loss(steps, adams, ours[-1]),
-        "our_steps_to_adams_final_loss": speed.steps_to_loss(steps, ours, adams[-1]),
-        "speedup_in_steps": speed.speedup_in_steps(steps, ours, adams),
+        "baselines_steps_to_our_final_loss": speed.steps_to_loss(own.steps, theirs, ours[-1]),
+        "our_steps_to_baselines_final_loss": speed.steps_to_loss(own.steps, ours, theirs[-1]),
+        "speedup_in_steps": speed.speedup_in_steps(own.steps, ours, theirs),
     }
 
 
 def _timing(outcome: Outcome, optimizers: dict[str, Any]) -> dict[str, Any]:
     seconds = outcome.seconds_per_step
-    speedups = {}
-    for trained in outcome.learned:
-        in_steps = optimizers[trained.name]["against_best_adam"]["speedup_in_steps"]
-        slower = seconds[trained.name] / seconds[outcome.best_adam]
-        speedups[trained.name] = None if in_steps is None else in_steps / slower
+    speedups: dict[str, dict[str, float | None]] = {}
+    for name, entry in optimizers.items():
+        for baseline, against in entry.get("against", {}).items():
+            in_steps = against["speedup_in_steps"]
+            slower = seconds[name] / seconds[outcome.best_name(baseline)]
+            found = None if in_steps is None else in_steps / slower
+            speedups.setdefault(name, {})[baseline] = found
     return {
         "seconds_per_inner_step": seconds,
         "speedup_in_time": speedups,

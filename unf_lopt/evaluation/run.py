@@ -11,7 +11,7 @@ from typing import Any
 
 import gin
 
-from unf_lopt.evaluation.baselines import AdamAtRate, adam_curves, adam_learning_rates
+from unf_lopt.evaluation.baselines import BASELINES, baseline_curves, grids
 from unf_lopt.evaluation.curves import learned_curves
 from unf_lopt.evaluation.outcome import Outcome, Trained
 from unf_lopt.evaluation.protocol import Protocol
@@ -31,11 +31,12 @@ def evaluate(
     eval_every: int = 10,
     eval_batches: int = 2,
     seed: int = 0,
+    baselines: Sequence[str] = ("adam",),
     learning_rates: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """Inner-trains a learned optimizer and Adam on held-out seeds, and writes the comparison.
+    """Inner-trains a learned optimizer and baselines on held-out seeds, and compares them.
 
-    Learned optimizers run through the ecosystem's `multi_task_training_curves`; Adam at all
+    Learned optimizers run through the ecosystem's `multi_task_training_curves`; a baseline at all
     learning rates and seeds as one program. All get the same initial parameters and batches. The
     seeds are held out: initial parameters come from a key that outer training never uses, the
     batches from readers with an order of their own, and nothing of the test split is in a
@@ -53,6 +54,8 @@ def evaluate(
       eval_every: inner steps between evaluations, a divisor of the horizon.
       eval_batches: batches of each split in an evaluation; four times as many in the last.
       seed: chooses the held-out seeds.
+      baselines: names in :data:`unf_lopt.evaluation.baselines.BASELINES`; the table's speed-ups are
+        relative to the first.
       learning_rates: of Adam; by default the ecosystem's 15.
 
     Returns:
@@ -60,13 +63,13 @@ def evaluate(
 
     Raises:
       FileNotFoundError: there is no checkpoint.
-      ValueError: the checkpoint does not fit the optimizer, two optimizers have one name, or a
-        number is out of range.
+      ValueError: the checkpoint does not fit the optimizer, two optimizers have one name, there is
+        no such baseline, or a number is out of range.
     """
     from unf_lopt.evaluation import report  # brings Matplotlib, which a config can do without
 
     protocol = Protocol(num_seeds, horizon, eval_every, eval_batches, seed=seed)
-    rates = [float(rate) for rate in learning_rates or adam_learning_rates()]
+    rates = grids(baselines, learning_rates)
     learned = [Trained.load(checkpoint, lopt=lopt), *compared]
     outcome = Outcome(task_family, protocol, [trained.on(task_family) for trained in learned])
     runs = f"{num_seeds} seeds, {horizon} inner steps"
@@ -75,11 +78,15 @@ def evaluate(
             outcome.curves[trained.name] = learned_curves(
                 task_family, trained.lopt, trained.theta, protocol
             )
-    with _stage(outcome, f"Adam at {len(rates)} learning rates", runs):
-        outcome.adam.update(zip(rates, adam_curves(task_family, rates, protocol), strict=True))
+    for name, grid in rates.items():
+        with _stage(outcome, f"{BASELINES[name].title} at {len(grid)} learning rates", runs):
+            found = baseline_curves(task_family, name, grid, protocol)
+            outcome.baselines[name] = dict(zip(grid, found, strict=True))
     with _stage(outcome, "timing", "an inner step of each"):
         optimizers = {trained.name: (trained.lopt, trained.theta) for trained in outcome.learned}
-        optimizers[outcome.best_adam] = (AdamAtRate(), outcome.best_rate)
+        for name in outcome.baselines:
+            best = BASELINES[name].at_rate(), outcome.best_rate(name)
+            optimizers[outcome.best_name(name)] = best
         outcome.seconds_per_step.update(seconds_per_step(task_family, optimizers, protocol))
     return report.write(outcome, pathlib.Path(output_dir))
 
