@@ -17,7 +17,10 @@ HOSTILE = {
     "import": ("HORIZON = 10\nimport payload\n", "line 2: imports payload"),
     "import from": ("HORIZON = 10\n\nfrom payload import run\n", "line 3: imports payload.run"),
     "import as": ("import payload as unf_lopt\n", "line 1: imports payload"),
-    "import of a name that begins as ours": ("import unf_lopt_payload\n", "imports unf_lopt_payload"),
+    "import of a name that begins as ours": (
+        "import unf_lopt_payload\n",
+        "imports unf_lopt_payload",
+    ),
     "include": ("include 'payload.gin'\n", "line 1: includes 'payload.gin'"),
     "include of a url": ("include 'http://localhost/payload.gin'\n", "line 1: includes"),
     "no gin": ("this is no configuration", "is not a gin configuration"),

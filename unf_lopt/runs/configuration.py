@@ -85,9 +85,11 @@ class GinAsData(config_parser.ParserDelegate):
     """Makes plain data of references, where gin would look up what they name."""
 
     def configurable_reference(self, scoped_name: str, evaluate: bool) -> Reference:
+        """``@name``, or ``@name()`` where it is to be evaluated."""
         return Reference(scoped_name, evaluate)
 
     def macro(self, scoped_name: str) -> Macro:
+        """``%name``."""
         return Macro(scoped_name)
 
 
