@@ -22,6 +22,8 @@ COMMANDS = [
     if line.strip()
 ]
 
+TINY_MIXED = ("SHORTEST_HORIZON = 3", "HorizonES.num_pairs = 2", "unf_controller.width = 4")
+
 
 def python_examples():
     """Pairs of a Python block and the output that follows it."""
@@ -47,6 +49,8 @@ def test_commands_of_ours_run(tmp_path):
         arguments = shlex.split(command)[1:]
         if "unf_lopt.train" in command:
             arguments += [f"--gin_bindings={binding}" for binding in TINY]
+            if "mixed.gin" in command:
+                arguments += [f"--gin_bindings={binding}" for binding in TINY_MIXED]
         elif "unf_lopt.evaluate" in command:
             arguments += ["--gin_bindings=evaluate.eval_every = 2"]
         outcome = subprocess.run(

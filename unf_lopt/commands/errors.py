@@ -14,7 +14,7 @@ import tokenize
 import traceback
 from types import TracebackType
 
-from unf_lopt.ecosystem import _version
+from unf_lopt import ecosystem
 
 # Whose errors are written for the user of a command.
 _SPEAKERS = ("unf_lopt", "gin", "absl", "learned_optimization")
@@ -67,8 +67,8 @@ def _of_import(error: ImportError) -> str | None:
     # What gin raises anew has no name.
     named = error.name or (found[1] if (found := _NO_MODULE.search(str(error))) else "")
     missing = named.partition(".")[0]
-    if missing == _version.PACKAGE and not _is_installed(missing):
-        return _version.HOW_TO_GET
+    if missing == ecosystem.PACKAGE and not _is_installed(missing):
+        return ecosystem.HOW_TO_GET
     if _raised_on_purpose(error) and _speaker(error) == "unf_lopt":
         return _GIN_ADDS.split(str(error))[0]  # says how to install it, in some lines
     extra = _extra_with(missing)

@@ -8,7 +8,14 @@ import importlib
 from typing import Any
 
 from unf_lopt.ecosystem._names import NAMES, module_of
-from unf_lopt.ecosystem._version import EcosystemMissing, describe, load, version
+from unf_lopt.ecosystem._version import (
+    HOW_TO_GET,
+    PACKAGE,
+    EcosystemMissing,
+    describe,
+    load,
+    version,
+)
 
 # This project's own functions over the ecosystem, for what the two versions do differently.
 _OURS = {
@@ -56,7 +63,16 @@ _OURS = {
     "with_fresh_data": "data",
 }
 
-__all__ = ["EcosystemMissing", "describe", "load", "version", *_OURS, *NAMES]
+__all__ = [
+    "HOW_TO_GET",
+    "PACKAGE",
+    "EcosystemMissing",
+    "describe",
+    "load",
+    "version",
+    *_OURS,
+    *NAMES,
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -212,7 +212,7 @@ def mixed_step(
     weight_decay: float = 0.0,
     frozen: Frozen = (),
 ) -> LearnedOptimizer:
-    """Adam's direction and an orthogonalized one, mixed and scheduled by sixteen learned scalars.
+    """Adam's direction and an orthogonalized one, mixed and scheduled by fifteen learned scalars.
 
     ``W ← W − α·(w·o + (1 − w)·a)``, see :class:`unf_lopt.optimizers.mixed_step.MixedStep`: step
     sizes by the role of a parameter, a schedule over the horizon, a warm-up, decays and a mix. One
