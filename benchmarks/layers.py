@@ -284,17 +284,28 @@ def step_network(spec: PermutationSpec, last: str, blockwise: bool) -> hk.Transf
     return hk.without_apply_rng(hk.transform(step))
 
 
+def donated_bytes(network: hk.Transformed, *args: Any) -> int:
+    """Temporaries of a step whose parameters and momenta take the place of the old ones.
+
+    Without that, XLA keeps intermediate results where outputs are written later.
+    """
+    theta = jax.eval_shape(network.init, jax.random.key(0), *args)
+    compiled = jax.jit(network.apply, donate_argnums=(1, 3)).lower(theta, *args).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
 def measure_steps(seconds: float) -> dict[str, Any]:
     """Temporary memory and time of steps, whole and block by block, in turn."""
     spec = wide_transformer()
     trees = [random_features(spec, jax.random.key(n), width) for n, width in enumerate((1, 1, 6))]
     params, grad = (jax.tree.map(lambda x: x[..., 0], tree) for tree in trees[:2])
     args = (params, grad, trees[2], jnp.float32(100))
-    running = {
-        f"{last}, {how}": Contestant(step_network(spec, last, how == "in blocks"), *args)
+    networks = {
+        f"{last}, {how}": step_network(spec, last, how == "in blocks")
         for last in ("pointwise", "tied", "per_pair")
         for how in ("whole", "in blocks")
     }
+    running = {name: Contestant(network, *args) for name, network in networks.items()}
     for contestant in running.values():
         contestant.call()
         contestant.seconds.clear()
@@ -310,6 +321,8 @@ def measure_steps(seconds: float) -> dict[str, Any]:
         results[name] = contestant.figures | {
             "parameter_bytes": size,
             "times_parameters": contestant.figures["temporary_bytes"] / size,
+            "donated_times_parameters": donated_bytes(networks[name], *args) / size,
+            "calls": len(contestant.seconds),
             "median_seconds": float(np.median(contestant.seconds)),
             "ratio": float(np.median([own / other for own, other in pairs])),
         }
@@ -318,12 +331,13 @@ def measure_steps(seconds: float) -> dict[str, Any]:
 
 def step_table(results: dict[str, dict[str, Any]]) -> Table:
     """The same as a table."""
-    shown = Table("last layer", "temporaries", "/ parameters", "run", "ratio", "compile")
+    shown = Table("last layer", "temporaries", "/ parameters", "donated", "run", "ratio", "compile")
     for name, figures in results.items():
         shown.add_row(
             name,
             f"{figures['temporary_bytes'] / 1e6:.0f} MB",
             f"{figures['times_parameters']:.1f}",
+            f"{figures['donated_times_parameters']:.1f}",
             f"{figures['median_seconds'] * 1e3:.0f} ms",
             f"{figures['ratio']:.2f}",
             f"{figures['compile_seconds']:.1f} s",
