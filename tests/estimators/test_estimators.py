@@ -188,7 +188,8 @@ def test_the_ecosystems_estimators_average_what_the_objective_makes(lopt):
     options = {"num_tasks": 2, "trunc_length": 2, "std": 0.01, "steps_per_jit": 2}
     schedule = ecosystem.ConstantTruncationSchedule(4)
     estimator = ecosystem.truncated_pes(family, lopt, schedule, **options)
-    weights = types.SimpleNamespace(theta=lopt.init(KEY), theta_model_state=None)
+    learner = ecosystem.make_learner(lopt, theta_opt=ecosystem.Adam(0.01), num_steps=2)
+    weights = learner.get_state_for_worker(learner.init(KEY))
     states = ecosystem.init_unroll_states(weights, [estimator], KEY)
     found = ecosystem.compute_gradient(weights, [estimator], states, KEY)
     plain = ecosystem.truncated_pes(FAMILY, lopt, schedule, **options)
