@@ -11,7 +11,7 @@ from unf_lopt import SpecError, ecosystem
 
 FOLDER = pathlib.Path(unf_lopt.__file__).parent / "gin"
 EXPERIMENTS = sorted(path.name for path in FOLDER.glob("*.gin"))
-OPTIMIZERS = ("unf", "deep_sets", "nfn", "learned_sgdm", "unf_universal")
+OPTIMIZERS = sorted(unf_lopt.register.OPTIMIZERS)
 # What reads the paper's data, and what says that they are missing.
 PREPARED = {
     "fashion_mnist_mlp": ("fashion_mnist", "ImageMLP_Digits8_Relu32"),
@@ -19,9 +19,9 @@ PREPARED = {
     "lm1b_rnn": ("lm1b", "RNNLM_docsbytes_Patch16_IRNN64_Embed32"),
     "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
 }
-SMALL = "small.gin"  # goes with every experiment
+SMALL, MIXED = "small.gin", "mixed.gin"  # go with every experiment
 PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
-OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL})
+OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED})
 
 
 def read(config, *bindings, small=False):

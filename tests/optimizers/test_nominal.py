@@ -145,7 +145,7 @@ def test_a_relative_correction_anneals_with_the_gradient(nominal):
             "leaves nothing to relate to",
         ),
         ({"frozen": "first"}, ValueError, r"frozen='first': pass a tuple of paths"),
-        ({"learning_rate": 0.1}, TypeError, "unexpected argument 'learning_rate'"),
+        ({"learning_rate": 0.1}, TypeError, "unexpected keyword argument 'learning_rate'"),
     ],
 )
 def test_options_that_are_none(options, error, message):

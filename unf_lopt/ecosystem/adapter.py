@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import flax
 import gin
 import jax
+import jax.numpy as jnp
 import optax
 
 from unf_lopt import ecosystem
@@ -134,11 +135,13 @@ class InnerState:
       params: the task's parameters.
       state: the task's model state.
       optax_state: of the transformation.
+      iteration: steps taken; the ecosystem's estimators read it.
     """
 
     params: PyTree
     state: PyTree
     optax_state: PyTree
+    iteration: jax.Array
 
 
 class TransformationOptimizer(ecosystem.Optimizer):
@@ -169,7 +172,8 @@ class TransformationOptimizer(ecosystem.Optimizer):
         **kwargs: Any,
     ) -> InnerState:
         """State before the first step; `key` is not used."""
-        return InnerState(params, model_state, self._make(num_steps).init(params))
+        optax_state = self._make(num_steps).init(params)
+        return InnerState(params, model_state, optax_state, jnp.zeros((), jnp.int32))
 
     def update(
         self,
@@ -184,7 +188,8 @@ class TransformationOptimizer(ecosystem.Optimizer):
         updates, optax_state = self._transformation.update(
             grad, opt_state.optax_state, opt_state.params, value=loss
         )
-        return InnerState(optax.apply_updates(opt_state.params, updates), model_state, optax_state)
+        params = optax.apply_updates(opt_state.params, updates)
+        return InnerState(params, model_state, optax_state, opt_state.iteration + 1)
 
     def set_params(self, state: InnerState, params: PyTree) -> InnerState:
         """The state with other parameters."""
