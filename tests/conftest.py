@@ -5,6 +5,7 @@ import pathlib
 
 import gin
 import pytest
+from absl import flags
 from hypothesis import settings
 
 # TensorFlow only reads data here; its start-up messages tell nothing.
@@ -29,9 +30,11 @@ settings.load_profile("default")
 
 @pytest.fixture(autouse=True)
 def no_configuration_is_left_behind():
-    """gin's configuration is global: what one test binds, the next must not see."""
+    """gin's configuration and absl's flags are global: what one test sets, the next must not see."""
     yield
     gin.clear_config()
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
 
 
 @pytest.fixture(scope="module", autouse=True)

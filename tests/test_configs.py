@@ -12,6 +12,7 @@ from unf_lopt import SpecError, ecosystem
 FOLDER = pathlib.Path(unf_lopt.__file__).parent / "gin"
 EXPERIMENTS = sorted(path.name for path in FOLDER.glob("*.gin"))
 OPTIMIZERS = sorted(unf_lopt.register.OPTIMIZERS)
+FUNCTIONAL = ("unf", "deep_sets", "nfn", "learned_sgdm", "unf_universal")
 # What reads the paper's data, and what says that they are missing.
 PREPARED = {
     "fashion_mnist_mlp": ("fashion_mnist", "ImageMLP_Digits8_Relu32"),
@@ -63,17 +64,17 @@ def test_the_papers_settings(config, horizon):
     assert gin.query_parameter("ConstantTruncationSchedule.total_length") == horizon
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", FUNCTIONAL)
 def test_small_binds_the_options_of_every_optimizer(optimizer):
     read("digits_mlp.gin", f"LOPT = @{optimizer}()", small=True)
     assert gin.query_parameter("train.num_steps") == gin.query_parameter("%OUTER_STEPS")
     assert gin.query_parameter("%OUTER_STEPS") == 2000
-    options = gin.get_bindings("train")["lopt"].options
+    options = gin.get_bindings("train")["lopt"].maker.options
     assert (options.inputs, options.correction) == ("channel_rms", "relative")
     assert options.gradient_clip == 1.0
     assert options.scalars.initial.get("beta", 0.1) == 0.1
     read("digits_mlp.gin", f"LOPT = @{optimizer}()", f"{optimizer}.inputs = 'raw'", small=True)
-    assert gin.get_bindings("train")["lopt"].options.inputs == "raw"
+    assert gin.get_bindings("train")["lopt"].maker.options.inputs == "raw"
 
 
 @pytest.mark.parametrize("config", PREPARED_CONFIGS)

@@ -49,7 +49,7 @@ def contents(folder):
 
 
 def train(*arguments):
-    return ["train", "--config_file=demo.gin", "--train_log_dir={tmp}/run", *arguments]
+    return ["train", "--config_file=digits_mlp.gin", "--train_log_dir={tmp}/run", *arguments]
 
 
 @pytest.mark.parametrize("binding", malformed.BINDINGS)
@@ -61,7 +61,7 @@ def test_bindings(refused, binding):
 @pytest.mark.parametrize("command", ["train", "evaluate", "inspect"])
 def test_flags(refused, trained, command, flags):
     folder = trained if command == "evaluate" else "{tmp}/run"
-    config = [] if command == "evaluate" else ["--config_file=demo.gin"]
+    config = [] if command == "evaluate" else ["--config_file=digits_mlp.gin"]
     refused(command, f"--train_log_dir={folder}", *config, *flags)
 
 
@@ -75,14 +75,14 @@ def test_config_files(refused, command, name):
 @pytest.mark.parametrize("command", ["train", "inspect"])
 def test_configs(refused, tmp_path, command, text):
     (tmp_path / "self.gin").write_bytes(text)
-    flags = ["--config_file=demo.gin", "--config_file=self.gin"]
+    flags = ["--config_file=digits_mlp.gin", "--config_file=self.gin"]
     refused(command, "--train_log_dir={tmp}/run", *flags)
 
 
 @pytest.mark.parametrize("folder", malformed.FOLDERS)
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_folders(refused, command, folder):
-    config = ["--config_file=demo.gin"] if command == "train" else []
+    config = ["--config_file=digits_mlp.gin"] if command == "train" else []
     refused(command, f"--train_log_dir={folder}", *config)
 
 

@@ -53,7 +53,7 @@ def assert_one_line(outcome, code, *parts):
 def test_exit_codes(tmp_path):
     outcome = run("-m", "unf_lopt", "train", "--no_such_flag", cwd=tmp_path)
     assert_one_line(outcome, 2, "no_such_flag")
-    flags = ["--config_file=demo.gin", "--gin_bindings=OUTER_STEP=3", "--train_log_dir=run"]
+    flags = ["--config_file=digits_mlp.gin", "--gin_bindings=OUTER_STEP=3", "--train_log_dir=run"]
     outcome = run("-m", "unf_lopt.train", *flags, cwd=tmp_path)
     assert_one_line(outcome, 1, "OUTER_STEP=3", "Did you mean OUTER_STEPS?")
     outcome = run("-m", "unf_lopt.train", *flags, "--traceback", cwd=tmp_path)
@@ -74,7 +74,7 @@ def test_help_is_short_and_needs_nothing(tmp_path):
 
 
 def test_a_device_that_is_not_there(tmp_path):
-    flags = ["--config_file=demo.gin", "--train_log_dir=run"]
+    flags = ["--config_file=digits_mlp.gin", "--train_log_dir=run"]
     outcome = run("-m", "unf_lopt", "train", *flags, cwd=tmp_path, JAX_PLATFORMS="cuda")
     assert_one_line(outcome, 1, "JAX_PLATFORMS='cuda'")
     assert not list(tmp_path.iterdir())
@@ -89,7 +89,7 @@ def test_wide_numbers_narrow_terminals_and_names_in_the_way(tmp_path):
     (tmp_path / "base" / "outer_training.gin").write_text("nonsense")
     surroundings = {"JAX_ENABLE_X64": "1", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     place = {"cwd": tmp_path, **surroundings}
-    config = ["--config_file=demo.gin", "--config_file=small.gin"]
+    config = ["--config_file=digits_mlp.gin", "--config_file=small.gin"]
     outcome = run("-m", "unf_lopt", "train", "--train_log_dir=run", *config, *TINY, **place)
     assert outcome.returncode == 0, outcome.stderr
     assert "2 outer steps: done" in outcome.stdout
@@ -105,13 +105,13 @@ def test_wide_numbers_narrow_terminals_and_names_in_the_way(tmp_path):
     [
         ("evaluate", "rich", "'rich' is not installed: pip install 'unf_lopt[experiments]'"),
         ("train", "sklearn", "scikit-learn, which is not installed: pip install 'unf_lopt[exp"),
-        ("train", "tensorflow", "'tensorflow' is not installed: pip install 'unf_lopt[exper"),
+        ("train", "tensorflow", "imports 'tensorflow', which is not. pip install 'unf_lopt[eco"),
         ("inspect", "absl", "'absl' is not installed: pip install 'unf_lopt[experiments]'"),
         ("evaluate", "learned_optimization", "pip install --no-deps learned_optimization"),
     ],
 )
 def test_what_is_missing_says_how_to_install_it(command, missing, say, tmp_path):
-    flags = {"train": ["--config_file=demo.gin"], "inspect": ["--config_file=demo.gin"]}
+    flags = {"train": ["--config_file=digits_mlp.gin"], "inspect": ["--config_file=digits_mlp.gin"]}
     flags = [*flags.get(command, []), f"--train_log_dir={tmp_path}/run"]
     code = WITHOUT.format(missing={missing})
     outcome = run("-c", code, command, *flags, cwd=tmp_path)
