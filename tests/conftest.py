@@ -30,7 +30,7 @@ settings.load_profile("default")
 
 @pytest.fixture(autouse=True)
 def no_configuration_is_left_behind():
-    """gin's configuration and absl's flags are global: what one test sets, the next must not see."""
+    """gin's configuration and absl's flags are global: the next test must not see them."""
     yield
     gin.clear_config()
     for name in flags.FLAGS:

@@ -89,7 +89,7 @@ def test_wide_numbers_narrow_terminals_and_names_in_the_way(tmp_path):
     (tmp_path / "base" / "outer_training.gin").write_text("nonsense")
     surroundings = {"JAX_ENABLE_X64": "1", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     place = {"cwd": tmp_path, **surroundings}
-    config = ["--config_file=digits_mlp.gin", "--config_file=small.gin"]
+    config = ["--config_file=digits_cnn.gin", "--config_file=small.gin"]
     outcome = run("-m", "unf_lopt", "train", "--train_log_dir=run", *config, *TINY, **place)
     assert outcome.returncode == 0, outcome.stderr
     assert "2 outer steps: done" in outcome.stdout
