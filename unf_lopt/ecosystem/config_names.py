@@ -17,13 +17,6 @@ import gin
 from unf_lopt.ecosystem.config_text import Binding, ConfigText
 from unf_lopt.runs import Macro, parts
 
-# Functions that hand on what they have no parameter for: to which.
-_OPTIMIZERS = ("unf", "nfn", "unf_universal", "deep_sets", "learned_sgdm")
-_HANDED_ON = dict.fromkeys(_OPTIMIZERS, "step_options")
-# What `step_options` takes beside its parameters.
-_SCALARS = ("alpha", "beta", "gamma", "beta1", "beta2", "epsilon")
-_MORE = {"step_options": [f"initial_{name}" for name in _SCALARS]}
-
 _UNKNOWN = re.compile(r"No configurable matching '(?P<name>[^']+)'")
 _UNKNOWN_REFERENCE = re.compile(r"No configurable matching reference '@(?P<name>[^'()]+)(\(\))?'")
 _NO_PARAMETER = re.compile(
@@ -127,11 +120,6 @@ def parameters(name: str) -> list[str] | None:
     named, open_ended = _signature(found.wrapped)
     if not open_ended:
         return named
-    short = found.selector.rpartition(".")[2]
-    if short in _MORE:
-        return named + _MORE[short]
-    if short in _HANDED_ON:
-        return named + (parameters(_HANDED_ON[short]) or [])
     if inspect.isclass(found.wrapped):
         return _of_bases(found.wrapped)
     return None

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from unf_lopt.symmetry import Axis, PermutationSpec, Product
+from unf_lopt.symmetry import Axis, PermutationSpec, spaces_of
 
 ROLES = ("scalar", "bias", "scale", "weight", "kernel", "embedding", "first", "last")
 _SCALE_NAMES = ("scale", "gamma", "gain")
@@ -64,7 +64,7 @@ def role_codes(spec: PermutationSpec) -> list[np.ndarray]:
 
 
 def _roles(path: str, axes: Sequence[Axis], fixed: frozenset[str]) -> list[str]:
-    spaces = [_spaces(axis) for axis in axes]
+    spaces = [set(spaces_of(axis)) for axis in axes]
     is_fixed = [own <= fixed for own in spaces if own]  # an axis of size 1 has no space
     name = path.rpartition("/")[2].lower()
     if not is_fixed:
@@ -82,11 +82,3 @@ def _roles(path: str, axes: Sequence[Axis], fixed: frozenset[str]) -> list[str]:
     if last and not first:
         roles.append("last")
     return roles
-
-
-def _spaces(axis: Axis) -> set[str]:
-    """The spaces that an axis is made of."""
-    if isinstance(axis, str):
-        return {axis}
-    parts = axis.factors if isinstance(axis, Product) else axis.terms
-    return set().union(*map(_spaces, parts))

@@ -172,10 +172,7 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         self, theta: PyTree, state: StepState, params: PyTree, grad: PyTree
     ) -> tuple[PyTree, StepState]:
         """What one step adds to the parameters, zero where they are frozen, and the next state."""
-        if params is None:
-            raise ValueError(
-                f"{self.name} reads the parameters: call update(gradient, state, params)."
-            )
+        self._require_params(params)
         options = self._options
         scalars = options.scalars.values(theta["scalars"])
         trained = trainable(params, self.frozen)

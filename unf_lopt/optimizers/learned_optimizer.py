@@ -161,6 +161,12 @@ class LearnedOptimizer(abc.ABC):
         twin._bound()
         return twin
 
+    def _require_params(self, params: PyTree) -> None:
+        if params is None:
+            raise ValueError(
+                f"{self.name} reads the parameters: call update(gradient, state, params)."
+            )
+
     def _require_spec(self) -> PermutationSpec:
         if self._spec is None:
             raise ValueError(

@@ -154,10 +154,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
     def _update(
         self, theta: PyTree, grad: PyTree, state: MixedState, params: PyTree, loss: Any
     ) -> tuple[PyTree, MixedState]:
-        if params is None:
-            raise ValueError(
-                f"{self.name} reads the parameters: call update(gradient, state, params)."
-            )
+        self._require_params(params)
         if self._controller is not None and loss is None:
             raise ValueError(
                 f"{self.name} reads the loss: call update(gradient, state, params, value=loss)."
