@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from unf_lopt._options import check_option as check_option  # where it was; imported from here still
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
 Block = tuple[int, ...]
