@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import gin
+import gin.config
 
 from unf_lopt.ecosystem.config_names import nearest
 from unf_lopt.ecosystem.config_text import Binding, ConfigText
@@ -344,6 +344,8 @@ def _allowed(binding: Binding) -> Any:
 def _annotated(binding: Binding) -> Any:
     """What the annotation of a parameter says, for numbers and texts."""
     found = gin.config._REGISTRY.get_match(binding.configurable)
+    if found is None:
+        return None
     try:
         parameter = inspect.signature(found.wrapped).parameters[binding.parameter]
     except (AttributeError, KeyError, TypeError, ValueError):

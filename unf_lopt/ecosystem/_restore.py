@@ -10,6 +10,7 @@ import types
 from typing import Any, NoReturn
 
 import jax
+import jax.core
 import jax.interpreters.xla
 import jax.lib
 
@@ -53,5 +54,5 @@ class _NoCourier:
 
 def _courier() -> types.ModuleType:
     module = types.ModuleType("courier", "Stands in for a package that is not installed.")
-    module.Server = module.Client = _NoCourier
+    vars(module).update(Server=_NoCourier, Client=_NoCourier)
     return module

@@ -32,7 +32,7 @@ def repair(package: str) -> None:
 
 def cond(pred: Any, step: Callable[..., Any], reset: Callable[..., Any], *operands: Any) -> Any:
     """`jax.lax.cond`; in 64 bits with what `reset` returns in the types of what `step` returns."""
-    if not jax.config.jax_enable_x64:
+    if not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         return jax.lax.cond(pred, step, reset, *operands)
     wanted = jax.eval_shape(step, *operands)
 

@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
-import flax
-import gin
+import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.ecosystem.task_spec import params_shapes, spec_of, verify_spec_of
 from unf_lopt.symmetry import PermutationSpec, path_string
 
@@ -32,25 +32,48 @@ class TransformationMaker(Protocol):
     `unf_lopt.optimizers.LearnedOptimizer` is one; so is any class with these names.
     """
 
-    name: str
-    spec: PermutationSpec | None
-    theta_spec: PermutationSpec | None
-    needs_spec: bool
-    one_theta_for_all: bool
+    @property
+    def name(self) -> str:
+        """What gin selects it by."""
+        ...
+
+    @property
+    def spec(self) -> PermutationSpec | None:
+        """The weight space that it is bound to."""
+        ...
+
+    @property
+    def theta_spec(self) -> PermutationSpec | None:
+        """The weight space that theta is for."""
+        ...
+
+    @property
+    def needs_spec(self) -> bool:
+        """Whether a step needs the weight space."""
+        ...
+
+    @property
+    def one_theta_for_all(self) -> bool:
+        """Whether theta is the same for every weight space."""
+        ...
 
     def bind(self, spec: PermutationSpec) -> TransformationMaker:
         """The same for a weight space."""
+        ...
 
     def resolved(self, paths: Collection[str]) -> TransformationMaker:
         """The same, with functions of paths in its options replaced by what they say."""
+        ...
 
     def init(self, key: jax.Array) -> PyTree:
         """Initial theta."""
+        ...
 
     def transformation(
         self, theta: PyTree, num_steps: Any = None
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with a theta."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +132,7 @@ class WeightSpace:
         return source
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def weight_space(
     task_family: Any = None,
     spec: PermutationSpec | None = None,
@@ -193,7 +216,7 @@ class TransformationOptimizer(ecosystem.Optimizer):
 
     def set_params(self, state: InnerState, params: PyTree) -> InnerState:
         """The state with other parameters."""
-        return state.replace(params=params)
+        return dataclasses.replace(state, params=params)
 
 
 class TransformationLearnedOptimizer(ecosystem.LearnedOptimizer):

@@ -15,7 +15,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-import gin
+import gin.config
+import gin.resource_reader
 
 import unf_lopt
 from unf_lopt.ecosystem import _version
@@ -127,7 +128,7 @@ def _packaged(name: str) -> pathlib.Path | None:
 
 
 def _open_packaged(name: str) -> IO[str]:
-    return open(_packaged(name), encoding="utf-8")
+    return open(find(name), encoding="utf-8")
 
 
 def _resource(name: str) -> pathlib.Path | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-import gin
+import gin.config
 
 from unf_lopt.ecosystem.config_text import Binding, ConfigText
 from unf_lopt.runs import Macro, parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import gin
+import gin.config
 from gin import config_parser
 
 from unf_lopt.runs import GinAsData, Macro, Reference, parts

@@ -7,10 +7,11 @@ scope before it builds anything and thereby forgets which macro had which value.
 from collections.abc import Mapping
 from typing import Any
 
-import gin
+import gin.config
 import jax
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.ecosystem.task_spec import spec_from_names
 
 __all__ = ["inline_macros", "local_device_count", "spec_from_names"]
@@ -31,7 +32,7 @@ for _module in _MODULES:
     ecosystem.load(_module)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def local_device_count() -> int:
     """How many devices this process computes on."""
     return jax.local_device_count()

@@ -12,7 +12,12 @@ from unf_lopt import ecosystem
 
 SPLITS = ("train", "inner_valid", "outer_valid", "test")
 
-Problem = TypeVar("Problem")
+
+class _HasData(Protocol):
+    datasets: Any
+
+
+Problem = TypeVar("Problem", bound=_HasData)
 
 
 @runtime_checkable
@@ -27,9 +32,11 @@ class PositionedIterator(Protocol):
 
     def __next__(self) -> Any:
         """The next batch; moves `position` on by one."""
+        ...
 
     def with_seed(self, seed: int) -> "PositionedIterator":
         """An iterator over the same examples, at position 0, in the order of `seed`."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +122,9 @@ def set_positions(datasets: "ecosystem.Datasets | None", values: Mapping[str, in
             f"set_positions(datasets, {dict(values)}): the data have the splits "
             f"{sorted(current)}; the positions were saved for other data."
         )
-    for split, value in values.items():
-        datasets.split(split).position = value
+    if datasets is not None:  # which otherwise has no splits
+        for split, value in values.items():
+            datasets.split(split).position = value
 
 
 def fresh_datasets(datasets: "ecosystem.Datasets | None", seed: int) -> "ecosystem.Datasets | None":
@@ -139,6 +147,10 @@ def fresh_datasets(datasets: "ecosystem.Datasets | None", seed: int) -> "ecosyst
             f"fresh_datasets({datasets!r}, seed={seed}): these readers cannot be started anew "
             "(the ecosystem's own cannot). Ask positions(datasets) first; None means this."
         )
+    return _started_anew(datasets, seed)
+
+
+def _started_anew(datasets: "ecosystem.Datasets", seed: int) -> "ecosystem.Datasets":
     return ecosystem.Datasets(
         **{split: datasets.split(split).with_seed(seed) for split in SPLITS},
         extra_info=datasets.extra_info,
@@ -201,4 +213,4 @@ def batch_apart(datasets: "ecosystem.Datasets | None") -> Any:
         return None
     if positions(datasets) is None:
         return next(datasets.test)
-    return next(fresh_datasets(datasets, seed=0).train)
+    return next(_started_anew(datasets, seed=0).train)

@@ -15,8 +15,8 @@ from unf_lopt.ecosystem.adapter import (
     learned_optimizer,
     weight_space,
 )
+from unf_lopt.ecosystem.gin_decorator import configurable
 
-_MODULE = "unf_lopt"
 _OF_SPACE = ("task_family", "spec", "verify", "randomness")
 
 
@@ -53,7 +53,7 @@ def register_optimizer(
     configured.__name__ = configured.__qualname__ = name
     configured.__doc__ = function.__doc__
     configured.__signature__ = signature
-    return gin.configurable(name, module=_MODULE)(configured)
+    return configurable(name)(configured)
 
 
 def register_options(function: Callable[..., Any], *, without: tuple[str, ...] = ()) -> Any:
@@ -78,7 +78,7 @@ def register_options(function: Callable[..., Any], *, without: tuple[str, ...] =
     options.__name__ = options.__qualname__ = function.__name__
     options.__doc__ = function.__doc__
     options.__signature__ = inspect.Signature(kept)
-    return gin.configurable(function.__name__, module=_MODULE)(options)
+    return configurable(function.__name__)(options)
 
 
 def _bindings(shared: Callable[..., Any] | None, function: Callable[..., Any]) -> dict[str, Any]:

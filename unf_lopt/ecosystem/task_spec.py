@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any
 
-import gin
 import jax
 
 from unf_lopt import symmetry
 from unf_lopt.ecosystem import data
+from unf_lopt.ecosystem.gin_decorator import configurable
 
 PyTree = Any
 
@@ -105,7 +105,7 @@ def verify_spec_of(
     )
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def spec_from_names(
     task_family: Any, axes: PyTree, fixed: Collection[str] = ()
 ) -> symmetry.PermutationSpec:

@@ -19,7 +19,7 @@ def load_language_module() -> types.ModuleType:
         return ecosystem.load("tasks.datasets.language")
     # What the module's annotations name, while it is imported and no longer.
     absent = types.ModuleType(name)
-    absent.vocabularies = types.SimpleNamespace(Vocabulary=Any)
+    vars(absent)["vocabularies"] = types.SimpleNamespace(Vocabulary=Any)
     sys.modules[name] = absent
     try:
         return ecosystem.load("tasks.datasets.language")

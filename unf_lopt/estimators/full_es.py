@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import gin
 import jax
 import jax.numpy as jnp
 
 from unf_lopt._types import PyTree
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.estimators._base import CompiledEstimator, require_positive
 from unf_lopt.estimators.horizons import Horizons
 from unf_lopt.estimators.inner_run import Losses, added, no_losses
@@ -16,7 +16,7 @@ from unf_lopt.estimators.objective import Objective
 from unf_lopt.estimators.perturbation import Std, antithetic_gradient, draw, shifted, sizes
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 class HorizonES(CompiledEstimator):
     """``E[ε·(L(θ + ε) − L(θ − ε))] / 2σ²`` with L the meta-loss of a whole inner run.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import gin
 import jax
 import jax.numpy as jnp
+
+from unf_lopt.ecosystem.gin_decorator import configurable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Horizons:
         return jnp.clip(jnp.round(drawn), self.shortest, self.longest)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def horizons(longest: int, shortest: int | None = None) -> Horizons:
     """How long inner runs are.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import gin
 import jax
 import jax.numpy as jnp
 
 from unf_lopt._types import PyTree
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.estimators._base import CompiledEstimator, require_positive
 from unf_lopt.estimators.horizons import Horizons
 from unf_lopt.estimators.inner_run import Losses, RunState
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
     minus: RunState
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 class NoiseReuseES(CompiledEstimator):
     """``ε·(L(θ + ε) − L(θ − ε)) / 2σ²`` of a truncation, ε drawn once for a whole inner run.
 

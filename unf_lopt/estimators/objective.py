@@ -6,11 +6,11 @@ import copy
 import dataclasses
 from typing import Any
 
-import gin
 import jax
 import jax.numpy as jnp
 
 from unf_lopt._options import check_option
+from unf_lopt.ecosystem.gin_decorator import configurable
 
 # Added to a loss under the logarithm: below it, lower losses count for less and less.
 LOG_OFFSET = 1e-3
@@ -75,7 +75,7 @@ class Objective:
         return jnp.log(jnp.maximum(loss, 0.0) + LOG_OFFSET)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def objective(kind: str = "log", start: float = 0.0, split: str = "train") -> Objective:
     """What outer training lowers, see :class:`Objective`.
 
@@ -87,7 +87,7 @@ def objective(kind: str = "log", start: float = 0.0, split: str = "train") -> Ob
     return Objective(kind, start, split)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def with_objective(task_family: Any, kind: str = "log") -> Any:
     """A task family whose meta-loss the ecosystem's own estimators transform.
 

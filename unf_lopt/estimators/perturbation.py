@@ -24,15 +24,15 @@ def sizes(theta: PyTree, std: Std) -> PyTree:
     Raises:
       ValueError: a number is negative or not finite, all are zero, or a name is no part's.
     """
-    by_part = std if isinstance(std, Mapping) else None
-    numbers = list(by_part.values()) if by_part is not None else [std]
+    numbers = list(std.values()) if isinstance(std, Mapping) else [std]
     if not all(0 <= number < float("inf") for number in numbers) or not any(numbers):
         raise ValueError(f"std={std}: numbers must be positive; 0 leaves a part as it is.")
-    if by_part is None:
+    if not isinstance(std, Mapping):
         return jax.tree.map(lambda leaf: std, theta)
+    by_part = dict(std)
     if not isinstance(theta, Mapping) or not by_part.keys() <= theta.keys():
         parts = sorted(theta) if isinstance(theta, Mapping) else "none"
-        raise ValueError(f"std={dict(by_part)}: theta's parts are {parts}.")
+        raise ValueError(f"std={by_part}: theta's parts are {parts}.")
     return {
         part: jax.tree.map(lambda leaf, part=part: by_part.get(part, 0.0), tree)
         for part, tree in theta.items()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import gin
 import jax
 import jax.numpy as jnp
 import optax
 
 from unf_lopt._types import PyTree
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.estimators._base import CompiledEstimator, require_positive
 from unf_lopt.estimators.horizons import Horizons
 from unf_lopt.estimators.inner_run import Losses, RunState
@@ -17,7 +17,7 @@ from unf_lopt.estimators.objective import Objective
 from unf_lopt.estimators.truncated import advance, first_horizon, is_over, where
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 class TruncatedBackprop(CompiledEstimator):
     """The derivative of a truncation's meta-loss, through the inner gradients too.
 

@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import gin
-
+from unf_lopt.ecosystem.gin_decorator import REQUIRED, configurable
 from unf_lopt.evaluation.baselines import BASELINES, baseline_curves, grids
 from unf_lopt.evaluation.curves import learned_curves
 from unf_lopt.evaluation.outcome import Outcome, Trained
@@ -18,15 +17,15 @@ from unf_lopt.evaluation.protocol import Protocol
 from unf_lopt.evaluation.speed import seconds_per_step
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def evaluate(
     output_dir: str | os.PathLike[str],
     checkpoint: str | os.PathLike[str],
     compared: Sequence[Trained] = (),
     *,
     lopt: Any = None,
-    task_family: Any = gin.REQUIRED,
-    horizon: int = gin.REQUIRED,
+    task_family: Any = REQUIRED,
+    horizon: int = REQUIRED,
     num_seeds: int = 5,
     eval_every: int = 10,
     eval_batches: int = 2,

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import gin
 import jax
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import REQUIRED, configurable
 from unf_lopt.optimizers import LearnedOptimizer, load_theta, optimizer_name
 from unf_lopt.outer_training.diagnosis import TrainingError, why_not_finite
 from unf_lopt.outer_training.metrics import MetricsLog, Progress
@@ -22,11 +22,11 @@ from unf_lopt.outer_training.saved_run import SavedRun, TrainingState
 _STEPS_WITHOUT_GRADIENT = 5
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def train(
     train_log_dir: str,
-    lopt: Any = gin.REQUIRED,
-    num_steps: int = gin.REQUIRED,
+    lopt: Any = REQUIRED,
+    num_steps: int = REQUIRED,
     *,
     task_families: Sequence[Any] = (),
     num_estimators: int = 1,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
-import gin
 import optax
 
 from unf_lopt import ecosystem
 from unf_lopt._options import check_option
+from unf_lopt.ecosystem.gin_decorator import configurable
 
 DECAYS = ("constant", "linear", "cosine")
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def norm_clipped_adam(
     learning_rate: float | Mapping[str, float],
     max_norm: float = 1.0,
@@ -36,8 +36,6 @@ def norm_clipped_adam(
       ValueError: a decay that there is not, or one without ``num_steps``.
     """
     check_option("decay", decay, DECAYS)
-    if decay != "constant" and num_steps is None:
-        raise ValueError(f"norm_clipped_adam(decay={decay!r}): it needs num_steps.")
 
     def of_rate(rate: float) -> optax.GradientTransformation:
         return optax.chain(
@@ -46,14 +44,20 @@ def norm_clipped_adam(
 
     if not isinstance(learning_rate, Mapping):
         return ecosystem.OptaxOptimizer(of_rate(learning_rate))
-    parts = {part: of_rate(rate) for part, rate in learning_rate.items()}
+    parts: dict[Hashable, optax.GradientTransformation] = {
+        part: of_rate(rate) for part, rate in learning_rate.items()
+    }
     return ecosystem.OptaxOptimizer(optax.partition(parts, _labels))
 
 
-def _schedule(rate: float, decay: str, num_steps: int | None) -> Any:
+def _schedule(rate: float, decay: str, num_steps: int | None) -> float | optax.Schedule:
+    if decay == "constant":
+        return rate
+    if num_steps is None:
+        raise ValueError(f"norm_clipped_adam(decay={decay!r}): it needs num_steps.")
     if decay == "linear":
         return optax.linear_schedule(rate, 0.0, num_steps)
-    return optax.cosine_decay_schedule(rate, num_steps) if decay == "cosine" else rate
+    return optax.cosine_decay_schedule(rate, num_steps)
 
 
 def _labels(theta: Any) -> dict[str, str]:

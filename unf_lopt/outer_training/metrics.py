@@ -14,7 +14,7 @@ import tqdm
 from unf_lopt import ecosystem
 from unf_lopt.runs import METRICS, write_whole
 
-COLUMNS = ("outer_step", "meta_loss", "meta_gradient_norm", "skipped", "seconds")
+COLUMNS: tuple[str, ...] = ("outer_step", "meta_loss", "meta_gradient_norm", "skipped", "seconds")
 _LINE_SECONDS = 10.0
 _SMOOTHING = 0.95
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import flax
+import flax.serialization
 import gin
 import jax
 import jax.numpy as jnp
