@@ -18,6 +18,7 @@ import optax
 
 from unf_lopt.optimizers.features import wide_dtype, zero_momentum
 from unf_lopt.optimizers.matrices import Matrices
+from unf_lopt.optimizers.transformation import transformation
 
 PyTree = Any
 
@@ -91,7 +92,7 @@ def momentum(decay: Any, *, debias: bool = True) -> optax.GradientTransformation
         first, count = average(state.first, wide(grad), decay), state.count + 1
         return (unbiased(first, decay, count) if debias else first), AverageState(count, first)
 
-    return optax.GradientTransformation(init, update)
+    return transformation(init, update)
 
 
 def adam(b1: Any = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
@@ -120,7 +121,7 @@ def adam(b1: Any = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> optax.GradientTra
         )
         return direction, AverageState(count, first, second)
 
-    return optax.GradientTransformation(init, update)
+    return transformation(init, update)
 
 
 def whitened(m: jax.Array, v: jax.Array, eps: float = 1e-8) -> jax.Array:
@@ -178,7 +179,7 @@ def factored(
         direction = unflatten(list(map(whiten, m, unbiased(second, b2, count))))
         return direction, AverageState(count, first, second)
 
-    return optax.GradientTransformation(init, update)
+    return transformation(init, update)
 
 
 def orthogonalized(
@@ -199,7 +200,7 @@ def orthogonalized(
     inner = momentum(decay)
 
     def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
-        direction, state = inner.update(grad, state)
+        direction, new_state = inner.update(grad, state)
         if nesterov:
             direction = average(direction, wide(grad), decay)
         leaves, unflatten = matrices.flatten(direction)
@@ -207,9 +208,9 @@ def orthogonalized(
         for i, role in enumerate(matrices.roles):
             if role == "vector":
                 unit[i] = unit_rms(leaves[i])
-        return unflatten(unit), state
+        return unflatten(unit), new_state
 
-    return optax.GradientTransformation(inner.init, update)
+    return transformation(inner.init, update)
 
 
 def orthogonalize(

@@ -14,6 +14,7 @@ from unf_lopt.optimizers.family import unf
 from unf_lopt.optimizers.frozen import trainable, with_frozen
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
 from unf_lopt.optimizers.theta import read_theta, shape_differences
+from unf_lopt.optimizers.transformation import transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec, infer_spec, verify_spec
 
 PyTree = Any
@@ -86,7 +87,7 @@ def to_optax(
         updates, state = inner.update(gradient, state, params, **extra_args)
         return jax.tree.map(lambda u, w: u.astype(w.dtype), updates, params), state
 
-    return optax.GradientTransformationExtraArgs(inner.init, update)
+    return transformation_with_extra_args(inner.init, update)
 
 
 def _without_empty(

@@ -308,20 +308,16 @@ def from_description(description: Mapping[str, Any]) -> LearnedOptimizer:
         raise ValueError(f"no description of an optimizer of this version: {error}") from error
 
 
-def _unf_functional(
-    spec: PermutationSpec | None, output_channels: int, **options: Any
-) -> Functional:
+def _unf_functional(spec: PermutationSpec, output_channels: int, **options: Any) -> Functional:
     return equivariant_functional(spec, output_channels=output_channels, **options)
 
 
-def _nfn_functional(
-    spec: PermutationSpec | None, output_channels: int, **options: Any
-) -> Functional:
+def _nfn_functional(spec: PermutationSpec, output_channels: int, **options: Any) -> Functional:
     return _unf_functional(spatial_apart(spec), output_channels, **options)
 
 
 def _universal_functional(
-    spec: PermutationSpec | None, output_channels: int, **options: Any
+    spec: PermutationSpec, output_channels: int, **options: Any
 ) -> Functional:
     return _unf_functional(spec, output_channels, coefficients="tied", **options)
 

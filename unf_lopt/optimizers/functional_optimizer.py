@@ -15,6 +15,7 @@ from unf_lopt.optimizers.frozen import Frozen, check_paths, trainable, tree_path
 from unf_lopt.optimizers.functional import SOME_SPEC, Functional
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.step import StepOptions
+from unf_lopt.optimizers.transformation import transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec
 
 PyTree = Any
@@ -81,7 +82,7 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         self._options = options
         self._functional: Functional | None = None
         if kind.make and not kind.needs_spec:
-            self._functional = self._made(None)
+            self._functional = self._made(kind.make, None)
 
     @property
     def options(self) -> StepOptions:
@@ -116,7 +117,7 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         theta = {"scalars": self._options.scalars.init()}
         if self._kind.make:
             if self.needs_spec and self.one_theta_for_all:
-                functional = self._made(SOME_SPEC)
+                functional = self._made(self._kind.make, SOME_SPEC)
             else:
                 functional = self._bound_functional()
             theta["functional"] = functional.init(key)
@@ -138,19 +139,19 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         ) -> tuple[PyTree, StepState]:
             return self._step(theta, state, params, grad)
 
-        return optax.GradientTransformationExtraArgs(self._init_state, update)
+        return transformation_with_extra_args(self._init_state, update)
 
-    def _made(self, spec: PermutationSpec | None) -> Functional:
+    def _made(self, make: Callable[..., Functional], spec: PermutationSpec | None) -> Functional:
         channels = self._options.nominal_term.output_channels
-        return self._kind.make(spec, channels, **self._functional_options)
+        return make(spec, channels, **self._functional_options)
 
     def _bound(self) -> None:
         if self._kind.make and self.needs_spec:
-            self._functional = self._made(self._spec)
+            self._functional = self._made(self._kind.make, self._spec)
 
     def _bound_functional(self) -> Functional:
         if self._functional is None:
-            self._require_spec()
+            raise self._not_bound()
         return self._functional
 
     def _init_state(self, params: PyTree) -> StepState:
@@ -182,11 +183,13 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         )
         momenta = state.momenta
         if self._kind.make and jax.tree.leaves(trained):
+            if momenta is None:
+                raise ValueError(f"{self.name}: the state is of an optimizer without a functional.")
             momenta = features.update_momenta(momenta, grad, options.momentum)
             inputs = features.input_features(
                 trained, grad, momenta, state.iteration, options.inputs
             )
-            functional = self._for_present(trained)._functional
+            functional = self._for_present(trained)._bound_functional()
             output = functional.apply(theta["functional"], inputs)
             direction = options.direction(direction, output, scalars["beta"])
         updates = options.updates(trained, direction, scalars["alpha"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 import optax
@@ -110,7 +110,7 @@ class LearnedOptimizer(abc.ABC):
           ValueError: it needs a weight space and is not bound to one, or needs ``num_steps``.
         """
 
-    def bind(self, spec: PermutationSpec) -> LearnedOptimizer:
+    def bind(self, spec: PermutationSpec) -> Self:
         """The same optimizer for a weight space.
 
         Raises:
@@ -123,7 +123,7 @@ class LearnedOptimizer(abc.ABC):
         bound._bound()
         return bound
 
-    def resolved(self, paths: Collection[str]) -> LearnedOptimizer:
+    def resolved(self, paths: Collection[str]) -> Self:
         """The same optimizer, with a function for ``frozen`` replaced by the paths that it names.
 
         Args:
@@ -137,7 +137,7 @@ class LearnedOptimizer(abc.ABC):
     def _bound(self) -> None:
         """Called once the spec is there, for what depends on it."""
 
-    def _for_present(self, params: PyTree) -> LearnedOptimizer:
+    def _for_present(self, params: PyTree) -> Self:
         """The optimizer for a tree in which some parameters are missing, as optax's masks leave it.
 
         Raises:
@@ -169,12 +169,15 @@ class LearnedOptimizer(abc.ABC):
 
     def _require_spec(self) -> PermutationSpec:
         if self._spec is None:
-            raise ValueError(
-                f"{self.name} is not bound to a weight space. Bind it: {self.name}(spec=...) or "
-                "lopt.bind(spec), with the spec of unf_lopt.infer_spec(loss_fn, params, ...); in a "
-                "gin config: weight_space.task_family = %TASK_FAMILY."
-            )
+            raise self._not_bound()
         return self._spec
+
+    def _not_bound(self) -> ValueError:
+        return ValueError(
+            f"{self.name} is not bound to a weight space. Bind it: {self.name}(spec=...) or "
+            "lopt.bind(spec), with the spec of unf_lopt.infer_spec(loss_fn, params, ...); in a "
+            "gin config: weight_space.task_family = %TASK_FAMILY."
+        )
 
 
 def frozen_data(frozen: Frozen, name: str) -> list[str]:

@@ -151,8 +151,10 @@ class Matrices:
 
     def _alone(self, parameter: int) -> PermutationSpec:
         """The spec of one parameter, for its view."""
-        path, axes = self.paths[parameter], self.spec.axes[parameter]
-        return PermutationSpec((path,), (axes,), self.spec.sizes, self.spec.fixed)
+        path, spec = self.paths[parameter], self.spec
+        if spec is None:
+            raise ValueError(f"'{path}' has several blocks, and no spec says where they are in it.")
+        return PermutationSpec((path,), (spec.axes[parameter],), spec.sizes, spec.fixed)
 
 
 @functools.lru_cache(maxsize=64)

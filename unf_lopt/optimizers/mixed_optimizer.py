@@ -16,6 +16,7 @@ from unf_lopt.optimizers.frozen import Frozen, check_paths, trainable, tree_path
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
 from unf_lopt.optimizers.mixed_step import MixedState, MixedStep, initial_scalars
+from unf_lopt.optimizers.transformation import transformation_with_extra_args
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +66,6 @@ class MixedLearnedOptimizer(LearnedOptimizer):
       frozen: parameters that are not trained, see :func:`frozen.is_frozen`.
     """
 
-    needs_spec = True
-    one_theta_for_all = True
-    needs_num_steps = True
-
     def __init__(self, name: str, options: MixedOptions, frozen: Frozen = ()):
         super().__init__(name, frozen)
         self._options = options
@@ -76,6 +73,21 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             Controller(options.controller, pooling=options.pooling) if options.controller else None
         )
         self._step: MixedStep | None = None
+
+    @property
+    def needs_spec(self) -> bool:
+        """A step needs the weight space."""
+        return True
+
+    @property
+    def one_theta_for_all(self) -> bool:
+        """Theta is the same for every weight space."""
+        return True
+
+    @property
+    def needs_num_steps(self) -> bool:
+        """A step depends on the number of steps in all."""
+        return True
 
     @property
     def options(self) -> MixedOptions:
@@ -126,7 +138,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         ) -> tuple[PyTree, MixedState]:
             return self._update(theta, grad, state, params, value)
 
-        return optax.GradientTransformationExtraArgs(init, update)
+        return transformation_with_extra_args(init, update)
 
     def _bound(self) -> None:
         self._step = MixedStep(
@@ -134,6 +146,11 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             self._controller,
             self._options.newton_schulz_steps,
         )
+
+    def _bound_step(self) -> MixedStep:
+        if self._step is None:
+            raise self._not_bound()
+        return self._step
 
     def _init_state(self, params: PyTree, num_steps: Any) -> MixedState:
         if num_steps is None:
@@ -149,7 +166,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         own = self._for_present(trained)
         if jax.tree.leaves(trained):
             own._require_spec().flatten(trained)
-        return own._step.init(trained, num_steps)
+        return own._bound_step().init(trained, num_steps)
 
     def _update(
         self, theta: PyTree, grad: PyTree, state: MixedState, params: PyTree, loss: Any
@@ -165,7 +182,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         grad = wide(trainable(grad, self.frozen))
         if self._options.gradient_clip is not None:
             grad = clipped(grad, self._options.gradient_clip)
-        step = self._for_present(trained)._step
+        step = self._for_present(trained)._bound_step()
         updates, state = step.update(
             theta, grad, state, trained, loss, weight_decay=self._options.weight_decay
         )

@@ -146,10 +146,9 @@ class MixedStep:
         new = state._replace(first=first, second=second, iteration=count)
         changes = jnp.zeros((len(g), 2), jnp.float32)
         if self.controller is not None:
-            new = new._replace(
-                running=control.update_running(state.running, found, loss, state.iteration)
-            )
-            changes = self._changes(theta["controller"], found, new, loss)
+            running = control.update_running(_running(state), found, loss, state.iteration)
+            new = new._replace(running=running)
+            changes = self._changes(self.controller, theta["controller"], found, new, loss)
         log_step = self._log_steps(scalars, found, state) + changes[:, 0]
         logit = scalars["mix"] + scalars["mix_slope"] * (_share(state) - 0.5) + changes[:, 1]
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
@@ -160,14 +159,19 @@ class MixedStep:
         return unflatten(updates), new
 
     def _changes(
-        self, theta: PyTree, found: control.Statistics, state: MixedState, loss: Any
+        self,
+        controller: control.Controller,
+        theta: PyTree,
+        found: control.Statistics,
+        state: MixedState,
+        loss: Any,
     ) -> jax.Array:
         """What the controller adds to the logarithm of α and the logit of w, ``[tensors, 2]``."""
         share = (state.iteration - 1) / state.num_steps
         features = control.describe(
-            self.matrices, found, state.running, loss, share, state.num_steps
+            self.matrices, found, _running(state), loss, share, state.num_steps
         )
-        out = self.controller.apply(theta, features)
+        out = controller.apply(theta, features)
         return _LARGEST_LOG_CHANGE * jnp.tanh(out / _LARGEST_LOG_CHANGE)
 
     def _log_steps(
@@ -203,6 +207,12 @@ class MixedStep:
                 direction = weights[i] * orthogonal[i] + (1 - weights[i]) * direction
             updates.append(steps[i] * direction)
         return updates
+
+
+def _running(state: MixedState) -> control.Running:
+    if state.running is None:
+        raise ValueError("the state is of an optimizer without a controller.")
+    return state.running
 
 
 def _share(state: MixedState) -> jax.Array:
