@@ -59,7 +59,9 @@ def places_of(
 
 def shape_of(path: str, leaf: Any) -> tuple[int, ...]:
     """The shape of a leaf that is an array, a number, or has a shape."""
-    if not hasattr(leaf, "shape") and not isinstance(leaf, numbers.Number):
+    if isinstance(leaf, numbers.Number):
+        return ()
+    if not hasattr(leaf, "shape"):
         raise SpecError(
             f"'{path}' is a {type(leaf).__name__}, not an array: a spec acts on arrays, not on "
             "what holds their place."

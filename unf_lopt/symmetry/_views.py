@@ -65,12 +65,14 @@ def block_axes(axes: Sequence[Axis]) -> Iterator[tuple[str, ...]]:
       every term of a sum a block of its own: ``("x", a + b*c)`` has the blocks ``("x", "a")`` and
       ``("x", "b", "c")``.
     """
+    spaces: list[str] = []
     for position, axis in enumerate(axes):
         if not isinstance(axis, str):
             for part in _alternatives(axis):
                 yield from block_axes((*axes[:position], *part, *axes[position + 1 :]))
             return
-    yield tuple(axes)
+        spaces.append(axis)
+    yield tuple(spaces)
 
 
 def _alternatives(axis: Product | Sum) -> list[tuple[Axis, ...]]:

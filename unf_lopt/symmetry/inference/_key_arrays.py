@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from unf_lopt.symmetry.inference._jaxprs import aval_of
 from unf_lopt.symmetry.inference._keys import KeySet, KeyTable, Span
 
 
@@ -62,7 +64,10 @@ class Numbers:
 
     def along(self, axes: Mapping[int, int]) -> Numbers:
         """The same with other axes, ``{old: new}``; those left out are lost."""
-        moved = tuple((axes.get(axis), *rest) for axis, *rest in self.axes)
+        moved = tuple(
+            (None if axis is None else axes.get(axis), stride, size)
+            for axis, stride, size in self.axes
+        )
         return Numbers(self.start, moved, self.symbol)
 
     def cut(self, axis: int, start: int, stop: int, step: int) -> Numbers:
@@ -121,7 +126,7 @@ Value = Keys | Number | None  # None: anything else
 def is_key(array: Any) -> bool:
     """Whether an array, or its aval, has a key dtype."""
     dtype = getattr(array, "dtype", None)
-    return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def is_scalar(aval: Any) -> bool:
@@ -208,7 +213,7 @@ _PICKS = {"concatenate": 0, "select_n": 1, "stack": 0}
 def _converted(equation: core.JaxprEqn, values: Sequence[Value]) -> Sequence[Value] | None:
     (value,), (old,), new = values, equation.invars, equation.params["new_dtype"]
     if isinstance(value, Keys):
-        return [value] if old.aval.dtype == new else None
+        return [value] if aval_of(old).dtype == new else None
     return [_fitting(value, new)]
 
 
@@ -230,7 +235,7 @@ def _added(equation: core.JaxprEqn, values: Sequence[Value]) -> Sequence[Value] 
     if left.symbol is None:
         left, right = right, left
     total = None if right.symbol is not None else Number(left.value + right.value, left.symbol)
-    return [_fitting(total, equation.outvars[0].aval.dtype)]
+    return [_fitting(total, aval_of(equation.outvars[0]).dtype)]
 
 
 def _picked(
@@ -238,13 +243,14 @@ def _picked(
 ) -> Sequence[Value] | None:
     if all(value == values[0] for value in values) and not isinstance(values[0], Keys):
         return [values[0]]
-    if not all(isinstance(value, Keys) for value in values):
+    keys = [value for value in values if isinstance(value, Keys)]
+    if len(keys) < len(values):
         return None
-    (out,) = (var.aval for var in equation.outvars)
+    (out,) = map(aval_of, equation.outvars)
     axis = equation.params.get("dimension", equation.params.get("axis"))
     if not is_key(out) and axis == out.ndim - 1:
         return None
-    return [union(table, values)]
+    return [union(table, keys)]
 
 
 def _gathered(
@@ -252,7 +258,7 @@ def _gathered(
 ) -> Sequence[Value] | None:
     """Any of the keys may be anywhere, if each is taken with all its words."""
     keys, indices = values
-    old, new = equation.invars[0].aval, equation.outvars[0].aval
+    old, new = aval_of(equation.invars[0]), aval_of(equation.outvars[0])
     params = equation.params
     if not isinstance(keys, Keys) or isinstance(indices, Keys):
         return None
@@ -281,7 +287,7 @@ def _move(*primitives: str) -> Callable[[_Move], _Move]:
 @_move("squeeze", "expand_dims", "reshape")
 def _reshape(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | None]:
     """Axes keep their steps as far as the shapes agree from either end."""
-    new = equation.outvars[0].aval
+    new = aval_of(equation.outvars[0])
     if equation.params.get("dimensions") is not None and equation.primitive.name == "reshape":
         return [None]
     left = [axis for axis, size in enumerate(old.shape) if size != 1]
@@ -298,12 +304,12 @@ def _reshape(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | None]
 @_move("transpose")
 def _transpose(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | None]:
     axes = {a: b for b, a in enumerate(equation.params["permutation"])}
-    return [along(keys, old, equation.outvars[0].aval, axes)]
+    return [along(keys, old, aval_of(equation.outvars[0]), axes)]
 
 
 @_move("broadcast_in_dim")
 def _broadcast(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | None]:
-    new = equation.outvars[0].aval
+    new = aval_of(equation.outvars[0])
     places = enumerate(equation.params["broadcast_dimensions"])
     axes = {a: b for a, b in places if old.shape[a] == new.shape[b]}
     return [along(keys, old, new, axes)]
@@ -311,7 +317,7 @@ def _broadcast(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | Non
 
 @_move("dynamic_slice")
 def _dynamic_slice(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | None]:
-    new = equation.outvars[0].aval
+    new = aval_of(equation.outvars[0])
     axes = {axis: axis for axis in range(old.ndim) if old.shape[axis] == new.shape[axis]}
     return [along(keys, old, new, axes)]
 
@@ -345,7 +351,7 @@ def _split(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | None]:
 def _unstack(equation: core.JaxprEqn, keys: Keys, old: Any) -> list[Keys | None]:
     position = equation.params["axis"]
     axes = {axis: axis - (axis > position) for axis in range(old.ndim) if axis != position}
-    new = equation.outvars[0].aval
+    new = aval_of(equation.outvars[0])
     return [
         along(keys.cut(position, index, index + 1), old, new, axes)
         for index in range(len(equation.outvars))

@@ -10,6 +10,7 @@ import numpy as np
 from jax.extend import core
 
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
+from unf_lopt.symmetry.inference._jaxprs import opened
 from unf_lopt.symmetry.inference._key_arrays import (
     Keys,
     Number,
@@ -86,9 +87,7 @@ class KeyFlow:
         inputs: Sequence[Value],
     ) -> list[Value]:
         """What a jaxpr's outputs hold."""
-        consts: Sequence[Any] = ()
-        if isinstance(jaxpr, core.ClosedJaxpr):
-            jaxpr, consts = jaxpr.jaxpr, jaxpr.consts
+        jaxpr, consts = opened(jaxpr)
         env = dict(zip(jaxpr.invars, inputs, strict=True))
         env.update(zip(jaxpr.constvars, map(self.constant, consts), strict=True))
 
@@ -185,8 +184,9 @@ class KeyFlow:
 
     def merge(self, step: Step, alternatives: Sequence[Value]) -> Value:
         """What is one of several."""
-        if all(isinstance(value, Keys) for value in alternatives):
-            return union(self.table, alternatives)
+        keys = [value for value in alternatives if isinstance(value, Keys)]
+        if len(keys) == len(alternatives):
+            return union(self.table, keys)
         if all(value == alternatives[0] for value in alternatives):
             return alternatives[0]
         for value in alternatives:
@@ -223,7 +223,8 @@ class KeyFlow:
             end = end if isinstance(end, Keys) else self.unknown()
             after = end.all(self.table)
             after.flow_into(start.base)
-            final = union(self.table, [end] if initial is None else [initial[number], end])
+            first = None if initial is None else initial[number]
+            final = union(self.table, [first, end] if isinstance(first, Keys) else [end])
             if not self.loops and is_scalar(avals[number]) and after.extends(start.base):
                 # Every iteration derives a new key, so that the last is none of those before.
                 self.table.never_equal(start.base, final.base)

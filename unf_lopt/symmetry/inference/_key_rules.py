@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unf_lopt.symmetry.inference._jaxprs import aval_of
 from unf_lopt.symmetry.inference._key_arrays import (
     ANY_FOLDED_IN,
     ANY_SEED,
@@ -46,8 +47,9 @@ def _rule(*primitives: str) -> Callable[[Rule], Rule]:
 @_rule("random_seed")
 def _seed(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Value]:
     seed = values[0]
-    known = isinstance(seed, Number) and (seed.symbol is not None or seed.value >= 0)
-    numbers = Numbers(seed.value, symbol=seed.symbol) if known else ANY_SEED
+    numbers = ANY_SEED
+    if isinstance(seed, Number) and (seed.symbol is not None or seed.value >= 0):
+        numbers = Numbers(seed.value, symbol=seed.symbol)
     return [Keys(flow.table.fixed).children(flow.table, numbers)]
 
 
@@ -60,10 +62,10 @@ def _same(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Value]
 def _make(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Value]:
     """Many numbers or keys of every key, row-major; the axes of the keys come first."""
     equation = step.equation
-    name, keys = equation.primitive.name, equation.invars[0].aval
+    name, keys = equation.primitive.name, aval_of(equation.invars[0])
     if not has_independent_draws(keys):
         return flow.lose(step, values)
-    shape = equation.outvars[0].aval.shape[keys.ndim :]
+    shape = aval_of(equation.outvars[0]).shape[keys.ndim :]
     kind = (name, equation.params.get("bit_width"), *long(shape))
     is_split = name == "random_split"
     flow.use(step, values[0], kind, step.outputs[0][keys.ndim :], derives=is_split)
@@ -74,7 +76,8 @@ def _make(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Value]
 
 @_rule("random_fold_in")
 def _fold_in(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Value]:
-    (keys, number), old, new = values, step.equation.invars[0].aval, step.equation.outvars[0].aval
+    keys, number = values
+    old, new = aval_of(step.equation.invars[0]), aval_of(step.equation.outvars[0])
     if not has_independent_draws(old) or not isinstance(keys, Keys):
         return flow.lose(step, values)
     flow.use(step, keys, FOLD_IN, derives=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
@@ -162,7 +162,7 @@ class KeyTable:
                 for end in ends:
                     _freeze_related(graph, end, use)
 
-    def _descendants(self, start: Sequence[KeySet]) -> Iterator[KeySet]:
+    def _descendants(self, start: Iterable[KeySet]) -> Iterator[KeySet]:
         """The sets that these lead to, and they themselves."""
         seen, stack = set(), list(start)
         while stack:

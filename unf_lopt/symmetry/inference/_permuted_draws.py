@@ -14,6 +14,7 @@ from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry.inference._graph import LEAF
 from unf_lopt.symmetry.inference._infer import Inference
+from unf_lopt.symmetry.inference._jaxprs import aval_of
 from unf_lopt.symmetry.inference._key_flow import jaxprs_walked
 from unf_lopt.symmetry.inference._key_rules import DRAWS
 from unf_lopt.symmetry.inference._result import AxisReader, node_key
@@ -66,7 +67,7 @@ def draw_indices(
     def indices_of(step: Step) -> dict[int, Any]:
         if step.equation.primitive.name not in DRAWS:
             return {}
-        first = step.equation.invars[0].aval.ndim  # a key moves with all that it makes
+        first = aval_of(step.equation.invars[0]).ndim  # a key moves with all that it makes
         axes = {
             position: reader.read(node)
             for position, node in enumerate(step.outputs[0][first:], first)

@@ -15,6 +15,7 @@ from typing import Any
 from jax.extend import core
 
 from unf_lopt.symmetry.inference._graph import Node, common_blocks
+from unf_lopt.symmetry.inference._jaxprs import aval_of
 from unf_lopt.symmetry.inference.rules.elementwise import ELEMENTWISE
 
 Axes = tuple[Node, ...]
@@ -36,7 +37,7 @@ def uniform_axes(equation: core.JaxprEqn, arguments: list[Axes]) -> list[Flags] 
         return None
     if name not in _MAKERS and not any(node.uniform for axes in arguments for node in axes):
         return None
-    flags = [[node.uniform or node.size == 1 for node in axes] for axes in arguments]
+    flags: list[Flags] = [[node.uniform or node.size == 1 for node in axes] for axes in arguments]
     return _RULES[name](equation, arguments, flags)
 
 
@@ -49,7 +50,7 @@ def _rule(*primitives: str) -> Callable[[Rule], Rule]:
 
 
 def _shape(equation: core.JaxprEqn) -> tuple[int, ...]:
-    return tuple(equation.outvars[0].aval.shape)
+    return tuple(aval_of(equation.outvars[0]).shape)
 
 
 # These make axes along which nothing varies, whatever goes into them.

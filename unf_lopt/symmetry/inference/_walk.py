@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
 from unf_lopt.symmetry.inference import _key_flow, _source
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
+from unf_lopt.symmetry.inference._jaxprs import opened
 from unf_lopt.symmetry.inference._uniform import uniform_axes
 from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY, TAKES_UNIFORM
 
@@ -62,7 +64,8 @@ class Walker:
 
     Attributes:
       without_rule: the primitives of which no rule knows, and where each was met first.
-      steps: the steps of the jaxpr walked last, if they are kept.
+      steps: the steps of every jaxpr that was walked, a list each, if they are kept. A rule leaves
+        here those of the jaxprs inside its equation.
     """
 
     def __init__(self, graph: AxisGraph, randomness: str = "frozen", record: bool = False):
@@ -74,7 +77,7 @@ class Walker:
         # Whether the jaxpr is that of a library's jitted function, which JAX traces once: its
         # equations name the place from which it was called first, in whatever program.
         self._is_shared = False
-        self.steps: list[Step] = []
+        self.steps: list[list[Step]] = []
 
     def walk(self, jaxpr: core.Jaxpr | core.ClosedJaxpr, inputs: Sequence[Axes]) -> list[Axes]:
         """Walks a jaxpr, inner ones included.
@@ -87,9 +90,7 @@ class Walker:
           The axes of every output. Where one is uniform, :meth:`used` must give it a node that
           other axes can be made one with.
         """
-        consts: Sequence[Any] = ()
-        if isinstance(jaxpr, core.ClosedJaxpr):
-            jaxpr, consts = jaxpr.jaxpr, jaxpr.consts
+        jaxpr, consts = opened(jaxpr)
         caller, is_shared = self._caller, self._is_shared
         if isinstance(self.graph.reason, EquationReason):
             self._caller = self.graph.reason
@@ -102,7 +103,8 @@ class Walker:
         def read(atom: core.Var | core.Literal) -> Axes:
             return self.constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
 
-        outer, steps = self.steps, []
+        outer = self.steps
+        steps: list[Step] = []
         for equation in jaxpr.eqns:
             marked = [read(atom) for atom in equation.invars]
             self.blame(equation)
@@ -141,7 +143,8 @@ class Walker:
 
     def blame(self, equation: core.JaxprEqn) -> None:
         """Makes an equation the reason of what follows."""
-        source = self._caller.source_info if self._is_shared else equation.source_info
+        shared = self._caller if self._is_shared else None
+        source = equation.source_info if shared is None else shared.source_info
         self.graph.reason = EquationReason(equation.primitive.name, source, self._caller)
 
     def fresh(self, shape: Sequence[int], frozen: bool = False) -> Axes:
@@ -198,9 +201,9 @@ class Walker:
 
     def _may_be_marked(self, aval: Any) -> bool:
         """Not keys, nor numbers that they may be made of: equal keys must stay tied."""
-        if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended) or 0 in aval.shape:
+        if jnp.issubdtype(aval.dtype, jax.dtypes.extended) or 0 in aval.shape:
             return False
-        return self.randomness == "frozen" or not jax.dtypes.issubdtype(aval.dtype, np.integer)
+        return self.randomness == "frozen" or not jnp.issubdtype(aval.dtype, np.integer)
 
     def _apply(self, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
         name = equation.primitive.name
@@ -222,7 +225,7 @@ def shape_of(atom: core.Var | core.Literal) -> tuple[int, ...]:
 
 def _varies_along(value: Any) -> list[bool]:
     shape = np.shape(value)
-    if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return [True] * len(shape)
     array = np.asarray(value)
     return [

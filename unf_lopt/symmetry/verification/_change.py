@@ -57,14 +57,14 @@ def change(
     largest = max((_size(g) for g in before.gradients if g is not None), default=0.0)
     worst, worst_path = 0.0, ""
     for position, (old, new) in enumerate(zip(before.gradients, after.gradients, strict=True)):
-        if old is None:
+        if old is None or new is None:  # of integers, in both
             continue
         deviation = _deviation(old, new, indices[position]) / (_size(old) + _FLOOR * largest or 1.0)
         if deviation > worst:
             worst, worst_path = deviation, loss.traced.paths[position]
     in_state = 0.0
     for position, old, new in zip(loss.traced.state_inputs, before.state, after.state, strict=True):
-        if old is not None:
+        if old is not None and new is not None:
             deviation = _deviation(old, new, indices[position]) / (_size(old) or 1.0)
             in_state = max(in_state, deviation)
     scale = abs(before.loss) + 1e-6 * largest or 1.0

@@ -85,10 +85,11 @@ def move_of(space: WeightSpace, pieces: Collection[Piece], permutation: np.ndarr
         positions[where] = np.take(positions, permutation, axis)[where]
     for block, positions in changed.items():
         tensor = space.owners[block]
-        if move[tensor] is None:
+        index = move[tensor]
+        if index is None:
             shape = space.spec.shapes[tensor]
-            move[tensor] = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
-        move[tensor].reshape(-1)[space.positions[block]] = positions
+            index = move[tensor] = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
+        index.reshape(-1)[space.positions[block]] = positions
     return move
 
 

@@ -89,7 +89,9 @@ class WeightSpace:
         move: list[np.ndarray | None] = [None] * len(self.spec.paths)
         for block, positions in taken.items():
             tensor = self.owners[block]
-            index = _count(self.spec.shapes[tensor]) if move[tensor] is None else move[tensor]
+            index = move[tensor]
+            if index is None:
+                index = _count(self.spec.shapes[tensor])
             index.reshape(-1)[self.positions[block]] = positions
             move[tensor] = index
         return move
@@ -118,12 +120,13 @@ class WeightSpace:
     ) -> bool:
         """Whether one permutation a space moves a block; those not found yet are read off it."""
         tensor, positions = self.owners[block], self.positions[block]
-        if move[tensor] is None:
+        index = move[tensor]
+        if index is None:
             origin = _count(positions.shape)
         else:
-            number = np.full(move[tensor].size, -1)
+            number = np.full(index.size, -1)
             number[positions] = _count(positions.shape)
-            origin = number[move[tensor].reshape(-1)[positions]]
+            origin = number[index.reshape(-1)[positions]]
             if (origin < 0).any():
                 return False
         expected = _count(positions.shape)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend import core
 
+from unf_lopt.symmetry.inference._jaxprs import aval_of, opened
 from unf_lopt.symmetry.inference._source import is_known, place
 
 # Their results have a type that nothing can change, or they call what is not JAX.
@@ -95,9 +97,7 @@ def promoted_function(jaxpr: core.ClosedJaxpr, notes: Notes) -> Callable[..., li
 
 
 def _evaluate(closed: Any, inputs: Sequence[Any], notes: Notes) -> list[Any]:
-    jaxpr, constants = (
-        (closed.jaxpr, closed.consts) if isinstance(closed, core.ClosedJaxpr) else (closed, ())
-    )
+    jaxpr, constants = opened(closed)
     values: dict[Any, Any] = {}
 
     def read(atom: Any) -> Any:
@@ -171,17 +171,18 @@ def _promoted_params(params: dict[str, Any]) -> dict[str, Any]:
 
 def _native(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     """Runs one equation in its own types."""
-    arrays = [a.aval for a in (*equation.invars, *equation.outvars) if not _is_reference(a.aval)]
+    atoms = (*equation.invars, *equation.outvars)
+    arrays = [aval_of(atom) for atom in atoms if not _is_reference(atom.aval)]
     narrow = [aval.dtype for aval in arrays if promoted_dtype(aval.dtype) != aval.dtype]
     # Bits become floats in random draws; nothing is rounded where bits are given.
     exact = equation.primitive.name == "bitcast_convert_type" and not jnp.issubdtype(
-        equation.invars[0].aval.dtype, np.inexact
+        aval_of(equation.invars[0]).dtype, np.inexact
     )
     if narrow and not exact:
         notes.add(equation, narrow[0])
     invars = [core.Var(atom.aval) for atom in equation.invars]
     outvars = [core.Var(atom.aval) for atom in equation.outvars]
-    alone = equation.replace(invars=invars, outvars=outvars)
+    alone = equation.replace(invars=[*invars], outvars=outvars)
     jaxpr = core.Jaxpr((), invars, outvars, [alone], equation.effects)
     native = [_native_array(value, v.aval) for value, v in zip(inputs, invars, strict=True)]
     return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, ()))(*native)
@@ -242,7 +243,8 @@ def _selected(condition: Any, new: Any, old: Any) -> Any:
 
 
 def _cond(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
-    branches, platforms = (equation.params.get(k) for k in ("branches", "branches_platforms"))
+    branches = equation.params["branches"]
+    platforms = equation.params.get("branches_platforms")
     index, *operands = inputs
     if platforms is not None:  # the branches of other platforms cannot be compiled on this one
         here = jax.default_backend()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from jax.extend import core
 
+from unf_lopt.symmetry.inference._jaxprs import aval_of
+
 if TYPE_CHECKING:
     from unf_lopt.symmetry.inference._graph import Node
     from unf_lopt.symmetry.inference._walk import Walker
@@ -50,4 +52,4 @@ def rule(
 
 def shape_out(equation: core.JaxprEqn, output: int = 0) -> tuple[int, ...]:
     """The shape of an output."""
-    return tuple(equation.outvars[output].aval.shape)
+    return tuple(aval_of(equation.outvars[output]).shape)

@@ -9,6 +9,7 @@ from unf_lopt.symmetry.inference.rules._registry import rule, shape_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jax import lax
     from jax.extend import core
 
     from unf_lopt.symmetry.inference._graph import Node
@@ -105,7 +106,7 @@ def ragged_dot(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -
     return [_ragged_result(walker, equation, left, right, numbers)]
 
 
-def _outside_of_rows(numbers: object, rank: int) -> list[int]:
+def _outside_of_rows(numbers: lax.RaggedDotDimensionNumbers, rank: int) -> list[int]:
     """Axes of the left operand for each of whose entries the groups may have other sizes."""
     (contracted, _), (batch, _) = numbers.dot_dimension_numbers
     (rows,) = numbers.lhs_ragged_dimensions
@@ -117,7 +118,11 @@ def _outside_of_rows(numbers: object, rank: int) -> list[int]:
 
 
 def _ragged_result(
-    walker: Walker, equation: core.JaxprEqn, left: Axes, right: Axes, numbers: object
+    walker: Walker,
+    equation: core.JaxprEqn,
+    left: Axes,
+    right: Axes,
+    numbers: lax.RaggedDotDimensionNumbers,
 ) -> Axes:
     contracted, batch = numbers.dot_dimension_numbers
     used_left = (*contracted[0], *batch[0])

@@ -9,6 +9,7 @@ from unf_lopt.symmetry.inference.rules._registry import rule, shape_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jax import lax
     from jax.extend import core
 
     from unf_lopt.symmetry.inference._walk import Axes, Walker
@@ -65,7 +66,9 @@ def gather(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Se
     return [tuple(next(window) if d in numbers.offset_dims else next(batch) for d in range(rank))]
 
 
-def _tie_batch(walker: Walker, operand: Axes, indices: Axes, numbers: object) -> None:
+def _tie_batch(
+    walker: Walker, operand: Axes, indices: Axes, numbers: lax.GatherDimensionNumbers
+) -> None:
     for own, other in zip(
         numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
     ):

@@ -1,0 +1,37 @@
+"""What JAX's annotations of jaxprs leave open, said once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from jax.extend import core
+
+
+class ArrayType(Protocol):
+    """The abstract value of an array: what is known of it before a program runs."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+def aval_of(atom: core.Var | core.Literal) -> ArrayType:
+    """The abstract value of a variable or literal that is an array.
+
+    JAX declares that of all, tokens included, which have no shape.
+    """
+    aval: Any = atom.aval
+    return aval
+
+
+def opened(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> tuple[core.Jaxpr, Sequence[Any]]:
+    """A jaxpr without its constants, and these; none where it is open."""
+    if isinstance(jaxpr, core.ClosedJaxpr):
+        return jaxpr.jaxpr, jaxpr.consts
+    return jaxpr, ()
