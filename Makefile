@@ -117,7 +117,7 @@ lint: setup  ## ruff: rules and format
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 
-types: setup  ## basedpyright, in basic mode; .basedpyright/baseline.json has the errors that are known
+types: setup  ## basedpyright, in basic mode
 	$(VENV)/bin/basedpyright --pythonpath $(RUN)
 
 # ----------------------------------------------------------------------------------------- locks

@@ -3,6 +3,7 @@
 import codecs
 import sys
 import unicodedata
+from typing import Protocol, runtime_checkable
 
 _HANDLER = "unf_lopt.plain"
 _PLAIN = {
@@ -24,12 +25,17 @@ _PLAIN = {
 }
 
 
+@runtime_checkable
+class _Reconfigurable(Protocol):
+    def reconfigure(self, *, errors: str) -> None: ...
+
+
 def survive_narrow_encodings() -> None:
     """Writes what an output's encoding lacks in plain letters, where it would be an error."""
     codecs.register_error(_HANDLER, _in_plain_letters)
     for stream in (sys.stdout, sys.stderr):
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
-        if not encoding.startswith("utf") and hasattr(stream, "reconfigure"):
+        if not encoding.startswith("utf") and isinstance(stream, _Reconfigurable):
             stream.reconfigure(errors=_HANDLER)
 
 

@@ -98,7 +98,7 @@ def _extra_with(module: str) -> str | None:
     except importlib.metadata.PackageNotFoundError:
         return None
     for requirement in requirements:
-        name = re.match(r"[\w.-]+", requirement)[0].replace("_", "-").lower()
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].replace("_", "-").lower()
         if name == wanted and re.search(r'extra == "(ecosystem|experiments)"', requirement):
             return "experiments"
     return None

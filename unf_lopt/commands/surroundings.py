@@ -18,7 +18,8 @@ def check_devices() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
-        wanted = jax.config.jax_platforms or os.environ.get("JAX_PLATFORMS", "")
+        wanted = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+        wanted = wanted or os.environ.get("JAX_PLATFORMS", "")
         reason = str(error).partition("\n")[0] or "this build of JAX has none"
         raise ValueError(
             f"JAX_PLATFORMS={wanted!r}: JAX {jax.__version__} finds no such device: {reason}. "

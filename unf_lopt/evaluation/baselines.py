@@ -21,7 +21,7 @@ from unf_lopt.evaluation.population import Population
 from unf_lopt.evaluation.protocol import Protocol
 
 PyTree = Any
-Schedule = Callable[[jax.Array], jax.Array]
+Schedule = optax.Schedule
 
 # These register names with gin, so they have to be loaded before its configuration is locked.
 _HPARAM_SETS = ecosystem.load("baselines.hparam_sets")
@@ -153,7 +153,7 @@ def warm_up_and_cosine(rate: jax.Array, num_steps: jax.Array) -> Schedule:
     """
     warm_up = num_steps // _WARM_UP
 
-    def schedule(count: jax.Array) -> jax.Array:
+    def schedule(count: jax.typing.ArrayLike) -> jax.Array:
         rising = count / jnp.maximum(warm_up, 1)
         done = jnp.clip((count - warm_up) / (num_steps - warm_up), 0, 1)
         falling = 0.5 * (1 + jnp.cos(jnp.pi * done))

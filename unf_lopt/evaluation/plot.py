@@ -6,10 +6,10 @@ import io
 from typing import Any
 
 import numpy as np
-from matplotlib import cycler
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.evaluation.curves import Curves
@@ -95,7 +95,7 @@ def _mark_lowest(axis: Axes, outcome: Outcome, split: str) -> None:
             axis.scatter(*place, marker=marker, color="black", label=label, clip_on=False, zorder=5)
 
 
-def _band(axis: Axes, curves: Curves, split: str, style: dict[str, str], label: str) -> None:
+def _band(axis: Axes, curves: Curves, split: str, style: dict[str, Any], label: str) -> None:
     losses, colour = curves.loss[split], style["color"]
     axis.fill_between(
         curves.steps, losses.min(axis=0), losses.max(axis=0), color=colour, alpha=0.2, linewidth=0

@@ -68,7 +68,7 @@ class Population:
                     self._evaluate(thetas, opt_states, split, step)
                     for _ in range(protocol.final_passes if last else 1)
                 ]
-                found[split].append(np.mean(losses, axis=0, dtype=np.float64))
+                found[split].append(np.stack(losses).mean(axis=0, dtype=np.float64))
             if not last:
                 opt_states = self._unroll(thetas, opt_states, *self._training_data(step))
         stacked = {split: np.stack(losses, axis=-1) for split, losses in found.items()}

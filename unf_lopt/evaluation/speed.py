@@ -31,8 +31,11 @@ def smoothed(losses: np.ndarray) -> np.ndarray:
 
 def steps_to_loss(steps: np.ndarray, losses: np.ndarray, target: float) -> int | None:
     """The first evaluated step at which a curve is at or below a loss; None if it never is."""
-    reached = np.flatnonzero(losses <= target)
-    return int(steps[reached[0]]) if reached.size else None
+    return _first_step(steps, losses <= target) if (losses <= target).any() else None
+
+
+def _first_step(steps: np.ndarray, reached: np.ndarray) -> int:
+    return int(steps[np.flatnonzero(reached)[0]])
 
 
 def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
@@ -52,7 +55,7 @@ def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) ->
     target = max(ours[-1], theirs[-1])
     if not (np.isfinite(target) and target < min(ours[0], theirs[0])):
         return None
-    return steps_to_loss(steps, theirs, target) / steps_to_loss(steps, ours, target)
+    return _first_step(steps, theirs <= target) / _first_step(steps, ours <= target)
 
 
 def seconds_per_step(
