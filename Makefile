@@ -27,8 +27,10 @@ export TF_ENABLE_ONEDNN_OPTS ?= 0
 # $(call pinned,NAME): NAME==VERSION as the lock has it.
 pinned = $(shell sed -n 's/^\($(1)==[^ ;]*\).*/\1/p' $(LOCK))
 # $(call install,VENV,LOCK): exactly what LOCK lists, then the project, editable.
+# Byte code is compiled once, here: where Python may not write it, every process would compile it.
 define install
-	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --require-hashes -r $(2)
+	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --require-hashes \
+	  --compile-bytecode -r $(2)
 	$(UV) pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation -e .
 	@touch $(1)/installed
 endef

@@ -20,6 +20,7 @@ def run(script, *arguments):
     return outcome.stdout
 
 
+@pytest.mark.slow
 def test_outer_step_writes_its_figures(tmp_path):
     output = tmp_path / "figures.json"
     sizes = ["--outer_steps=2", "--num_tasks=2", "--trunc_length=2", "--horizon=4"]
@@ -32,6 +33,7 @@ def test_outer_step_writes_its_figures(tmp_path):
     assert all(len(figures["meta_losses"]) == 2 for figures in results.values())
 
 
+@pytest.mark.slow
 def test_layers_write_their_figures(tmp_path):
     output = tmp_path / "figures.json"
     networks = ["tied", "3 pointwise, UNF[1] full"]
@@ -45,6 +47,7 @@ def test_layers_write_their_figures(tmp_path):
     assert len(shown.splitlines()) == 2 + len(figures)
 
 
+@pytest.mark.slow
 def test_differences_of_a_comparison_are_paired():
     """What both optimizers share, an inner seed that is hard, is in no interval."""
     ones, others = [[1.0, 9.0], [1.2, 9.2]], [[0.0, 8.0], [0.0, 8.0]]
@@ -55,6 +58,7 @@ def test_differences_of_a_comparison_are_paired():
     assert paired_difference(ones, [[0.0, 8.0], [0.0, float("inf")]]) is None
 
 
+@pytest.mark.slow
 def test_a_comparison_of_no_task_says_which_there_are():
     command = [sys.executable, BENCHMARKS / "comparison.py", "digits_rnn"]
     outcome = subprocess.run(command, capture_output=True, text=True)

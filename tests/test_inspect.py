@@ -1,40 +1,43 @@
 """The command that shows a task's symmetry."""
 
-import subprocess
-import sys
-
 import pytest
 
-from unf_lopt import ecosystem
+from unf_lopt import ecosystem, inspect
 
 
-def inspect(*arguments):
-    command = [sys.executable, "-m", "unf_lopt.inspect", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+@pytest.fixture
+def run(capsys):
+    """The command in this process: its exit code and what it printed."""
+
+    def run(*arguments):
+        code = inspect.main(arguments)
+        return code, "".join(capsys.readouterr())
+
+    return run
 
 
-def test_the_task_of_a_config():
-    outcome = inspect("--config_file=demo.gin", "--explain=mlp/~/linear_0/w:0")
-    assert outcome.returncode == 0, outcome.stderr
-    assert outcome.stdout.startswith("ImageMLP_Digits8_Relu32\n\nparameter ")
-    assert "groups: mlp/~/linear_0/b:0 (32)" in outcome.stdout
-    assert outcome.stdout.count("axis 0 is [mlp/~/linear_0/w:0]\n    frozen: data") == 1
+def test_the_task_of_a_config(run):
+    code, printed = run("--config_file=demo.gin", "--explain=mlp/~/linear_0/w:0")
+    assert code == 0, printed
+    assert printed.startswith("ImageMLP_Digits8_Relu32\n\nparameter ")
+    assert "groups: mlp/~/linear_0/b:0 (32)" in printed
+    assert printed.count("axis 0 is [mlp/~/linear_0/w:0]\n    frozen: data") == 1
     # Pixels that are black in every image of the batch cannot be told apart on numbers.
-    assert "maximality: not refuted" in outcome.stdout
+    assert "maximality: not refuted" in printed
 
 
-def test_a_task_that_is_not_there():
-    outcome = inspect("--task=NoSuchTask")
-    assert outcome.returncode != 0
-    assert "--task=NoSuchTask: no task 'NoSuchTask'" in outcome.stdout + outcome.stderr
-    assert "--gin_import=MODULE" in outcome.stdout + outcome.stderr
+def test_a_task_that_is_not_there(run):
+    code, printed = run("--task=NoSuchTask")
+    assert code == 2
+    assert "--task=NoSuchTask: no task 'NoSuchTask'" in printed
+    assert "--gin_import=MODULE" in printed
 
 
-def test_the_ecosystems_quadratic_task():
-    outcome = inspect("--task=QuadraticTask")
-    assert outcome.returncode == 0, outcome.stderr
-    assert "parameter  shape  axes" in outcome.stdout
-    assert "maximality: maximal" in outcome.stdout
+def test_the_ecosystems_quadratic_task(run):
+    code, printed = run("--task=QuadraticTask")
+    assert code == 0, printed
+    assert "parameter  shape  axes" in printed
+    assert "maximality: maximal" in printed
 
 
 @pytest.mark.parametrize("name", ["digits_mlp", "digits_mlp_family"])

@@ -133,6 +133,7 @@ def _pip(python, command):
     return [python, "-m", "pip", command, "--quiet", "--no-deps", "--no-build-isolation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["root", "elsewhere"])
 @pytest.mark.parametrize("installed", ["editable", "wheel", "linkless wheel"], indirect=True)
 def test_tasks_and_configs_are_there_from_any_folder(installed, place, source, tmp_path):

@@ -9,6 +9,8 @@ import shlex
 import subprocess
 import sys
 
+import pytest
+
 from tests.configs import TINY
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -31,6 +33,7 @@ def python_examples():
     return [(code, output) for (a, code), (b, output) in pairs if (a, b) == ("python", "text")]
 
 
+@pytest.mark.slow
 def test_python_prints_what_is_written():
     """In the order of the README; a block may use what those before it made."""
     names = {}
@@ -41,6 +44,7 @@ def test_python_prints_what_is_written():
         assert printed.getvalue() == output
 
 
+@pytest.mark.slow
 def test_commands_of_ours_run(tmp_path):
     """In the order of the README, in a folder of its own, with tiny numbers."""
     ours = [command for command in COMMANDS if command.startswith("python -m unf_lopt.")]

@@ -50,6 +50,7 @@ def assert_one_line(outcome, code, *parts):
         assert part in line
 
 
+@pytest.mark.slow
 def test_exit_codes(tmp_path):
     outcome = run("-m", "unf_lopt", "train", "--no_such_flag", cwd=tmp_path)
     assert_one_line(outcome, 2, "no_such_flag")
@@ -80,6 +81,7 @@ def test_a_device_that_is_not_there(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_wide_numbers_narrow_terminals_and_names_in_the_way(tmp_path):
     """In 64 bits, on a terminal for ASCII, in a folder full of names of configs and packages."""
     for name in ("base", "release", "main", "gin", "tasks", "small.gin", "config", "runs"):

@@ -10,6 +10,7 @@ from unf_lopt.evaluation.protocol import Protocol
 from unf_lopt.tasks.rnn_lm import docs_rnn_family
 
 
+@pytest.mark.slow
 def test_a_population_so_large_that_xla_takes_other_kernels_is_right():
     """10 seeds and 4 rates of the RNN: with one-hot labels all rates had the losses of one."""
     rates = (1e-7, 1e-3, 1e-2, 3e-2)

@@ -164,6 +164,7 @@ def bound_to_family():
     return ecosystem.learned_optimizer(lopt, NormalizedMLPs())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_two_outer_steps_with_every_estimator_of_the_ecosystem(name, bound_to_family):
     estimator = ecosystem.gradient_estimator(

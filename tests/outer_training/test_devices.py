@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_each_device_has_inner_runs_of_its_own(folder):
     record = flax.serialization.msgpack_restore((folder / "whole" / "unroll_4").read_bytes())
     accumulators = [
@@ -54,11 +55,13 @@ def test_each_device_has_inner_runs_of_its_own(folder):
         assert own.shape[:2] == (DEVICES, 2) and np.any(own[0] != own[1])
 
 
+@pytest.mark.slow
 def test_all_of_them_change_theta(folder):
     first, last = ((folder / "whole" / f"params_{step}").read_bytes() for step in (2, 4))
     assert first != last
 
 
+@pytest.mark.slow
 def test_resumed_ends_where_an_uninterrupted_run_does(folder):
     for name in ("params_4", "unroll_4"):
         whole, resumed = ((folder / run / name).read_bytes() for run in ("whole", "resumed"))

@@ -47,6 +47,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_resumed_ends_where_an_uninterrupted_run_does(trained, tmp_path):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     for later in tmp_path.glob("*_2"):
@@ -96,6 +97,7 @@ def test_evaluates_on_an_architecture_never_seen(trained):
     assert curves.loss["train"].shape == (2, 3) and np.all(np.isfinite(curves.loss["train"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
     [

@@ -22,12 +22,14 @@ def runs(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_a_stopped_run_reads_on_where_it_stopped(runs):
     whole, stopped = runs
     for name in ("params_4", "unroll_4"):
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_says_which_text_it_read(runs, capsys, tmp_path):
     source = str(docs_text())
     assert f"# Data: {source}\n" in (runs[0] / "operative_config.gin").read_text()
@@ -36,6 +38,7 @@ def test_a_run_says_which_text_it_read(runs, capsys, tmp_path):
     assert f"data: {source}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_and_the_report_says_on_what(runs, tmp_path):
     gin.clear_config()
     evaluation.bind_run(str(runs[0]))
@@ -55,6 +58,7 @@ def test_it_is_evaluated_and_the_report_says_on_what(runs, tmp_path):
     assert summary["paper_horizon"] == 2000
 
 
+@pytest.mark.slow
 def test_data_without_a_source_say_nothing():
     assert ecosystem.data_source(None) == ""
     assert ecosystem.data_source(gin.get_configurable("digits_mlp")().datasets) == ""
