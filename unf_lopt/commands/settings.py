@@ -188,7 +188,7 @@ _FUNCTIONAL = {
 }
 _MIXED = {
     "task_family": _FUNCTIONAL["task_family"],
-    "newton_schulz_steps": NATURAL,
+    "newton_schulz_steps": COUNT,
     "heads": FLAG,
     "gradient_clip": _STEP["gradient_clip"],
     "weight_decay": _STEP["weight_decay"],

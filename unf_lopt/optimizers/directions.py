@@ -145,41 +145,62 @@ def factored(
       b2: decay of v.
       eps: ε, added to squares.
     """
-
-    def axes_of(role: str, shape: Sequence[int]) -> tuple[Any, Any]:
-        long = [i for i, size in enumerate(shape) if size > 1]
-        if role == "vector":
-            return (), ()
-        return long[-1], tuple(i for i in range(len(shape)) if i != long[-1])
-
-    axes = [axes_of(*own) for own in zip(matrices.roles, matrices.shapes, strict=True)]
-
-    def means(x: jax.Array, own: tuple[Any, Any]) -> tuple[jax.Array, ...]:
-        if own == ((), ()):
-            return (x,)
-        return tuple(jnp.mean(x, axis, keepdims=True) for axis in own)
-
-    def whiten(m: jax.Array, v: tuple[jax.Array, ...]) -> jax.Array:
-        if len(v) == 1:
-            return whitened(m, v[0])
-        row, column = v
-        return whitened(m, row / (jnp.mean(row) + SMALLEST_SQUARE) * column)
+    axes = _axes(matrices)
 
     def init(params: PyTree) -> AverageState:
         leaves, _ = matrices.flatten(zero_momentum(params))
-        second = list(map(means, leaves, axes))
+        second = list(map(_means, leaves, axes))
         return AverageState(jnp.zeros((), jnp.int32), zero_momentum(params), second)
 
     def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
         grad, count = wide(grad), state.count + 1
         leaves, unflatten = matrices.flatten(grad)
-        squares = [means(jnp.square(g) + eps, own) for g, own in zip(leaves, axes, strict=True)]
+        squares = [_means(jnp.square(g) + eps, own) for g, own in zip(leaves, axes, strict=True)]
         first, second = average(state.first, grad, b1), average(state.second, squares, b2)
         m, _ = matrices.flatten(unbiased(first, b1, count))
-        direction = unflatten(list(map(whiten, m, unbiased(second, b2, count))))
+        direction = unflatten(list(map(_whitened_by_means, m, unbiased(second, b2, count))))
         return direction, AverageState(count, first, second)
 
     return transformation(init, update)
+
+
+def factored_whitened(
+    matrices: Matrices, m: Sequence[jax.Array], v: Sequence[jax.Array]
+) -> list[jax.Array]:
+    """``m / √v`` with v of every matrix replaced by the product of its means, see `factored`.
+
+    Args:
+      matrices: what the parameters are.
+      m: in the order of ``matrices.paths``.
+      v: likewise, mean squares.
+    """
+    return list(map(_whitened_by_means, m, map(_means, v, _axes(matrices))))
+
+
+def _axes(matrices: Matrices) -> list[tuple[Any, Any]]:
+    """For every matrix its last long axis and the others."""
+
+    def own(role: str, shape: Sequence[int]) -> tuple[Any, Any]:
+        long = [i for i, size in enumerate(shape) if size > 1]
+        if role == "vector":
+            return (), ()
+        return long[-1], tuple(i for i in range(len(shape)) if i != long[-1])
+
+    return [own(*pair) for pair in zip(matrices.roles, matrices.shapes, strict=True)]
+
+
+def _means(x: jax.Array, axes: tuple[Any, Any]) -> tuple[jax.Array, ...]:
+    """The means over columns and over rows; of a vector itself."""
+    if axes == ((), ()):
+        return (x,)
+    return tuple(jnp.mean(x, axis, keepdims=True) for axis in axes)
+
+
+def _whitened_by_means(m: jax.Array, v: tuple[jax.Array, ...]) -> jax.Array:
+    if len(v) == 1:
+        return whitened(m, v[0])
+    row, column = v
+    return whitened(m, row / (jnp.mean(row) + SMALLEST_SQUARE) * column)
 
 
 def orthogonalized(
@@ -231,6 +252,39 @@ def orthogonalize(
         return unit_rms(newton_schulz(x, steps), (-2, -1))
 
     return matrices.map(lambda batches: in_batches(unit, batches), leaves)
+
+
+def normalize(matrices: Matrices, leaves: Sequence[jax.Array]) -> list[jax.Array]:
+    """The matrices with rows and columns of equal root mean square, every block's own one 1.
+
+    The longer vectors of a matrix are divided by their root mean square, then the shorter ones.
+    It is the first round of Sinkhorn's and Knopp's algorithm on the squares, as SinkGD has it
+    (Scetbon et al., arXiv 2502.06742). It does most of what :func:`orthogonalize` does, at the
+    cost of an elementwise step.
+
+    Args:
+      matrices: what the parameters are.
+      leaves: in the order of ``matrices.paths``; vectors stay as they are.
+
+    Returns:
+      Leaves like the given ones; zero where a matrix is zero.
+    """
+
+    def unit(x: jax.Array) -> jax.Array:
+        rows, columns = x.shape[-2:]
+        along, across = (-1, -2) if rows <= columns else (-2, -1)
+        x = x * _inverse_root(jnp.mean(jnp.square(x), along, keepdims=True))
+        factor = _inverse_root(jnp.mean(jnp.square(x), across, keepdims=True))
+        # Vectors along the second axis then have root mean square 1, but for those of zeros.
+        whole = _inverse_root(jnp.mean(jnp.sign(factor), (-2, -1), keepdims=True))
+        return x * (factor * whole)
+
+    return matrices.map(lambda batches: list(map(unit, batches)), leaves)
+
+
+def _inverse_root(square: jax.Array) -> jax.Array:
+    """``1/√x``, and 0 where x is 0."""
+    return jnp.where(square > 0, jax.lax.rsqrt(_or_one(square)), 0)
 
 
 def in_batches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unf_lopt.layers import check_layer_options, equivariant_linear
@@ -206,21 +206,24 @@ def learned_sgdm(
 def mixed_step(
     spec: PermutationSpec | None = None,
     *,
+    directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
     heads: bool = True,
     gradient_clip: float | None = 1.0,
     weight_decay: float = 0.0,
     frozen: Frozen = (),
 ) -> LearnedOptimizer:
-    """Adam's direction and an orthogonalized one, mixed and scheduled by fifteen learned scalars.
+    """Directions mixed and scheduled by fifteen learned scalars (two more a further direction).
 
-    ``W ← W − α·(w·o + (1 − w)·a)``, see :class:`unf_lopt.optimizers.mixed_step.MixedStep`: step
+    ``W ← W − α·Σᵢ wᵢ·dᵢ``, see :class:`unf_lopt.optimizers.mixed_step.MixedStep`: step
     sizes by the role of a parameter, a schedule over the horizon, a warm-up, decays and a mix. One
     theta is for every architecture. A step needs the number of steps in all.
 
     Args:
       spec: the weight space that it is bound to; roles and matrices are read from it.
-      newton_schulz_steps: how exactly matrices are orthogonalized; 0: Adam's direction alone.
+      directions: which: ``"adam"``, ``"factored"``, ``"momentum"``, ``"normalized"`` (rows and
+        columns), ``"orthogonalized"`` (which costs matrix products).
+      newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
       heads: whether the heads of an attention are matrices of their own.
       gradient_clip: largest norm of the whole gradient, or None.
       weight_decay: λ in W ← W − α·(d + λ·W).
@@ -231,6 +234,7 @@ def mixed_step(
       ValueError: a number is out of its range.
     """
     options = MixedOptions(
+        directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         heads=heads,
         gradient_clip=gradient_clip,
@@ -244,6 +248,7 @@ def unf_controller(
     *,
     width: int = 16,
     pooling: bool = True,
+    directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
     heads: bool = True,
     gradient_clip: float | None = 1.0,
@@ -253,7 +258,7 @@ def unf_controller(
     """:func:`mixed_step`, its step sizes and mixes corrected by a functional of pooled statistics.
 
     The functional sees every tensor's means (of squares of gradient, momentum and parameters, of
-    products), the loss and the time, and gives two numbers a tensor; see
+    products), the loss and the time, and gives a number a tensor and direction; see
     :class:`unf_lopt.optimizers.controller.Controller`. Its cost hardly depends on the size of the
     parameters. A step needs the loss: ``update(gradient, state, params, value=loss)``.
 
@@ -262,6 +267,7 @@ def unf_controller(
       width: channels of the functional's layers.
       pooling: whether tensors see the mean over the weight space; else every tensor sees itself in
         its place, with as many parameters.
+      directions: as of :func:`mixed_step`.
       newton_schulz_steps: as of :func:`mixed_step`.
       heads: as of :func:`mixed_step`.
       gradient_clip: as of :func:`mixed_step`.
@@ -276,6 +282,7 @@ def unf_controller(
     options = MixedOptions(
         controller=width,
         pooling=pooling,
+        directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         heads=heads,
         gradient_clip=gradient_clip,

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from unf_lopt._options import check_option
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers.controller import Controller
 from unf_lopt.optimizers.directions import clipped, wide
 from unf_lopt.optimizers.frozen import Frozen, check_paths, trainable, tree_paths, with_frozen
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
-from unf_lopt.optimizers.mixed_step import MixedState, MixedStep, initial_scalars
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep, initial_scalars
 from unf_lopt.optimizers.transformation import transformation_with_extra_args
 
 
@@ -27,7 +28,8 @@ class MixedOptions:
       controller: channels of the controller's layers; 0 for none.
       pooling: whether the controller sees means over the weight space; else every tensor sees
         itself in their place, with as many parameters.
-      newton_schulz_steps: how exactly matrices are orthogonalized; 0: Adam's direction alone.
+      directions: names in `mixed_step.DIRECTIONS`, which are mixed.
+      newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
       heads: whether the heads of an attention are matrices of their own.
       gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
       weight_decay: λ in ``W ← W − α·(d + λ·W)``, α the step size of the tensor.
@@ -38,16 +40,18 @@ class MixedOptions:
 
     controller: int = 0
     pooling: bool = True
+    directions: tuple[str, ...] = ("adam", "normalized")
     newton_schulz_steps: int = 5
     heads: bool = True
     gradient_clip: float | None = 1.0
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("controller", "newton_schulz_steps"):
+        for name, least in {"controller": 0, "newton_schulz_steps": 1}.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name}={value!r}: must be a whole number, 0 or more.")
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}={value!r}: must be a whole number, {least} or more.")
+        object.__setattr__(self, "directions", _directions(self.directions))
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip={self.gradient_clip}: must be positive, or None.")
         if not self.weight_decay >= 0:
@@ -55,7 +59,7 @@ class MixedOptions:
 
 
 class MixedLearnedOptimizer(LearnedOptimizer):
-    """``W ← W − α·(w·o + (1 − w)·a)``, see :class:`MixedStep`; one theta for every architecture.
+    """``W ← W − α·Σᵢ wᵢ·dᵢ``, see :class:`MixedStep`; one theta for every architecture.
 
     Theta is ``{"scalars": …}``, with a controller ``{"scalars": …, "controller": …}``. It starts as
     an optimizer that was set by hand.
@@ -70,7 +74,9 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         super().__init__(name, frozen)
         self._options = options
         self._controller = (
-            Controller(options.controller, pooling=options.pooling) if options.controller else None
+            Controller(options.controller, len(options.directions), options.pooling)
+            if options.controller
+            else None
         )
         self._step: MixedStep | None = None
 
@@ -104,7 +110,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
 
     def init(self, key: jax.Array) -> PyTree:
         """Initial theta."""
-        theta = {"scalars": initial_scalars()}
+        theta = {"scalars": initial_scalars(self._options.directions)}
         if self._controller is not None:
             theta["controller"] = self._controller.init(key)
         return theta
@@ -143,6 +149,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
     def _bound(self) -> None:
         self._step = MixedStep(
             matrices_of(self._require_spec(), heads=self._options.heads),
+            self._options.directions,
             self._controller,
             self._options.newton_schulz_steps,
         )
@@ -187,3 +194,14 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             theta, grad, state, trained, loss, weight_decay=self._options.weight_decay
         )
         return with_frozen(updates, jax.tree.map(jnp.zeros_like, params)), state
+
+
+def _directions(names: Any) -> tuple[str, ...]:
+    """Directions by their names, one or more, each once."""
+    if isinstance(names, str) or not names:
+        raise ValueError(f"directions={names!r}: must be names, such as ('adam', 'normalized').")
+    for name in names:
+        check_option("directions", name, DIRECTIONS)
+    if len(set(names)) < len(names):
+        raise ValueError(f"directions={tuple(names)}: each can be named once.")
+    return tuple(names)

@@ -1,8 +1,10 @@
-"""A step whose few scalars are learned: Adam's and an orthogonalized direction, and a schedule."""
+"""A step whose few scalars are learned: a mix of directions, and a schedule."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +18,20 @@ from unf_lopt.optimizers.matrices import ROLES, Matrices
 
 PyTree = Any
 Scalars = dict[str, jax.Array]
+
+Leaves = list[jax.Array]
+
+# By name, a direction of matrices: of what they are, a look-ahead of the momentum, the debiased
+# second moments and how exactly to orthogonalize. Vectors always have Adam's.
+DIRECTIONS: dict[str, Callable[[Matrices, Leaves, Leaves, int], Leaves]] = {
+    "adam": lambda matrices, ahead, v, steps: list(map(directions.whitened, ahead, v)),
+    "factored": lambda matrices, ahead, v, steps: directions.factored_whitened(matrices, ahead, v),
+    "momentum": lambda matrices, ahead, v, steps: list(map(directions.unit_rms, ahead)),
+    "normalized": lambda matrices, ahead, v, steps: directions.normalize(matrices, ahead),
+    "orthogonalized": lambda matrices, ahead, v, steps: directions.orthogonalize(
+        matrices, ahead, steps
+    ),
+}
 
 _REFERENCE_STEPS = 200.0
 _SMALLEST = 1e-30
@@ -41,7 +57,7 @@ class MixedState(NamedTuple):
     running: control.Running | None = None
 
 
-def initial_scalars() -> Scalars:
+def initial_scalars(mixed: Sequence[str]) -> Scalars:
     """The scalars of a step set by hand, as they are learned: logarithms, logits and exponents.
 
     - ``log_step``, ``log_hidden``, ``log_last``, ``log_embedding``, ``log_vector``: the step size
@@ -49,7 +65,11 @@ def initial_scalars() -> Scalars:
     - ``horizon``, ``decay``, ``slope``, ``noise``, ``log_warm_up``: κ, p, q, c and the steps of the
       warm-up, see :class:`MixedStep`;
     - ``logit_first``, ``logit_second``, ``logit_nesterov``: the decays μ and β2, and n;
-    - ``mix``, ``mix_slope``: of the logit of w at the middle and from start to end.
+    - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
+      from start to end.
+
+    Args:
+      mixed: the names of the directions.
     """
     start, end = _logit(0.92), _logit(0.86)
     values = {
@@ -66,40 +86,51 @@ def initial_scalars() -> Scalars:
         "logit_first": _logit(0.857),
         "logit_second": _logit(0.986),
         "logit_nesterov": _logit(0.63),
-        "mix": (start + end) / 2,
-        "mix_slope": end - start,
     }
+    for name in mixed[1:]:
+        values[f"mix_{name}"], values[f"slope_{name}"] = (start + end) / 2, end - start
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class MixedStep:
-    """``W ← W − α·(w·o + (1 − w)·a)``, Adam's direction a and an orthogonalized one o.
+    """``W ← W − α·Σᵢ wᵢ·dᵢ``, a mix of directions with weights that sum to one.
 
-    With averages m and v of the gradient and its square (decays μ and β2), debiased,
-    ``m̃ = n·m̂ + (1 − n)·∇`` and ``a = m̃ / (√v̂ + ε)``. For matrices o is ``m̃`` orthogonalized by
-    Newton-Schulz with root mean square 1 (Jordan et al., 2024; Liu et al., arXiv 2502.16982); for
-    vectors w is 0. At step t of T
+    With averages m and v of the gradient and its square (decays μ and β2), debiased, and
+    ``m̃ = n·m̂ + (1 − n)·∇``, the directions of matrices are
+
+    - ``"adam"``: ``m̃ / (√v̂ + ε)``; of vectors it is the only one;
+    - ``"factored"``: the same with v̂ replaced by the product of its rows' and columns' means
+      (Shazeer and Stern, arXiv 1804.04235);
+    - ``"momentum"``: m̃ with root mean square 1 in the tensor;
+    - ``"normalized"``: m̃ with rows and columns of equal root mean square, see
+      :func:`directions.normalize`;
+    - ``"orthogonalized"``: m̃ with equal singular values by Newton-Schulz (Jordan et al., 2024;
+      Liu et al., arXiv 2502.16982), see :func:`directions.orthogonalize`.
+
+    The weights are the softmax of logits that are lines in t/T, of the first direction 0. At step
+    t of T
 
         log α = log_step + log_role + κ·log(T/200) + e^p·log(1 − t/T + 1/2T) + q·t/T
-                + c·log(Σ m̂² / Σ v̂) + log min(1, (t + 1)/warm-up),
+                + c·log(Σ m̂² / Σ v̂) + log min(1, (t + 1)/warm-up).
 
-    and the logit of w is a line in t/T. A controller, if there is one, adds to ``log α`` and to
-    the logit of w of every tensor.
+    A controller, if there is one, adds to ``log α`` and to the logits of every tensor.
 
     Attributes:
       matrices: what the parameters are.
-      controller: the functional with two outputs, or None.
-      newton_schulz_steps: how exactly matrices are orthogonalized; 0: w is 0.
+      mixed: the names of the directions, see `DIRECTIONS`.
+      controller: the functional with as many outputs as there are directions, or None.
+      newton_schulz_steps: how exactly matrices are orthogonalized.
     """
 
     matrices: Matrices
+    mixed: tuple[str, ...]
     controller: control.Controller | None = None
     newton_schulz_steps: int = 5
 
     def init_theta(self, key: jax.Array) -> PyTree:
         """Initial theta: ``{"scalars": …}``, with a controller also ``{"controller": …}``."""
-        theta = {"scalars": initial_scalars()}
+        theta = {"scalars": initial_scalars(self.mixed)}
         if self.controller is not None:
             theta["controller"] = self.controller.init(key)
         return theta
@@ -144,16 +175,15 @@ class MixedStep:
         p, _ = self.matrices.flatten(directions.wide(params))
         found = control.statistics(g, m, v, p)
         new = state._replace(first=first, second=second, iteration=count)
-        changes = jnp.zeros((len(g), 2), jnp.float32)
+        changes = jnp.zeros((len(g), len(self.mixed)), jnp.float32)
         if self.controller is not None:
             running = control.update_running(_running(state), found, loss, state.iteration)
             new = new._replace(running=running)
             changes = self._changes(self.controller, theta["controller"], found, new, loss)
-        log_step = self._log_steps(scalars, found, state) + changes[:, 0]
-        logit = scalars["mix"] + scalars["mix_slope"] * (_share(state) - 0.5) + changes[:, 1]
+        steps = -jnp.exp(self._log_steps(scalars, found, state) + changes[:, 0])
+        weights = self._weights(scalars, state, changes[:, 1:])
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
-        steps = -jnp.exp(log_step)
-        updates = self._combine(ahead, v, steps, jax.nn.sigmoid(logit))
+        updates = [steps[i] * mixture for i, mixture in enumerate(self._mixture(ahead, v, weights))]
         if weight_decay:
             updates = [u + steps[i] * weight_decay * p[i] for i, u in enumerate(updates)]
         return unflatten(updates), new
@@ -166,7 +196,7 @@ class MixedStep:
         state: MixedState,
         loss: Any,
     ) -> jax.Array:
-        """What the controller adds to the logarithm of α and the logit of w, ``[tensors, 2]``."""
+        """What the controller adds to log α and to the logits, ``[tensors, directions]``."""
         share = (state.iteration - 1) / state.num_steps
         features = control.describe(
             self.matrices, found, _running(state), loss, share, state.num_steps
@@ -193,20 +223,29 @@ class MixedStep:
             + warm
         )
 
-    def _combine(
-        self, ahead: list[jax.Array], v: list[jax.Array], steps: jax.Array, weights: jax.Array
-    ) -> list[jax.Array]:
-        """``steps·(w·o + (1 − w)·a)`` of every tensor."""
-        orthogonal = ahead
-        if self.newton_schulz_steps:
-            orthogonal = directions.orthogonalize(self.matrices, ahead, self.newton_schulz_steps)
-        updates = []
-        for i, role in enumerate(self.matrices.roles):
-            direction = directions.whitened(ahead[i], v[i])
-            if role != "vector" and self.newton_schulz_steps:
-                direction = weights[i] * orthogonal[i] + (1 - weights[i]) * direction
-            updates.append(steps[i] * direction)
-        return updates
+    def _weights(self, scalars: Scalars, state: MixedState, changes: jax.Array) -> jax.Array:
+        """The weights of the directions, ``[tensors, directions]``."""
+        own = [
+            scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * (_share(state) - 0.5)
+            for name in self.mixed[1:]
+        ]
+        logits = changes + jnp.stack(own) if own else changes
+        return jax.nn.softmax(jnp.pad(logits, ((0, 0), (1, 0))), axis=-1)
+
+    def _mixture(self, ahead: Leaves, v: Leaves, weights: jax.Array) -> Leaves:
+        """``Σᵢ wᵢ·dᵢ`` of every tensor."""
+        of_matrices = [
+            DIRECTIONS[name](self.matrices, ahead, v, self.newton_schulz_steps)
+            for name in self.mixed
+        ]
+        return [
+            directions.whitened(ahead[i], v[i])
+            if role == "vector"
+            else functools.reduce(
+                jnp.add, (w * own[i] for w, own in zip(weights[i], of_matrices, strict=True))
+            )
+            for i, role in enumerate(self.matrices.roles)
+        ]
 
 
 def _running(state: MixedState) -> control.Running:
