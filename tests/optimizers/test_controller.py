@@ -12,11 +12,19 @@ from tests.optimizers.weight_spaces import mixed_spec, random_tree
 from unf_lopt.optimizers import controller as control
 from unf_lopt.optimizers.controller import FEATURES, Controller
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
-from unf_lopt.optimizers.mixed_step import MixedStep
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep
 
 SPEC = mixed_spec()
-STEP = MixedStep(matrices_of(SPEC), Controller())
-CHAIN_STEP = MixedStep(matrices_of(CHAIN.spec), Controller())
+ALL = tuple(DIRECTIONS)
+
+
+def _step(matrices, mixed=ALL, **options):
+    """A step with a controller."""
+    return MixedStep(matrices, mixed, Controller(outputs=len(mixed), **options))
+
+
+STEP = _step(matrices_of(SPEC))
+CHAIN_STEP = _step(matrices_of(CHAIN.spec))
 
 
 def _random(theta, scale=0.3):
@@ -51,7 +59,7 @@ def _close(found, expected, **tolerance):
 @pytest.mark.parametrize("pooling", [True, False])
 @jax.enable_x64(True)
 def test_permutations_pass_through(pooling):
-    step = MixedStep(STEP.matrices, Controller(pooling=pooling))
+    step = _step(STEP.matrices, pooling=pooling)
     theta = _random(step.init_theta(jax.random.PRNGKey(0)))
     theta = jax.tree.map(lambda x: x.astype("f8"), theta)
     trees = [random_tree(seed, "f8") for seed in range(3)]
@@ -91,8 +99,21 @@ def test_the_ablation_has_as_many_parameters():
 
 def test_it_starts_as_the_step_without_it():
     theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
-    alone = MixedStep(CHAIN_STEP.matrices)
+    alone = MixedStep(CHAIN_STEP.matrices, ALL)
     _close(_chain(theta)[0], _chain({"scalars": theta["scalars"]}, step=alone)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_a_direction_alone_is_what_the_mix_of_it_follows(name):
+    alone = MixedStep(CHAIN_STEP.matrices, (name,))
+    pair = MixedStep(
+        CHAIN_STEP.matrices, ("adam", name) if name != "adam" else ("adam", "momentum")
+    )
+    scalars = dict(pair.init_theta(jax.random.PRNGKey(0))["scalars"])
+    scalars[f"mix_{other}"] = jnp.float32(-1e4 if name == "adam" else 1e4)
+    expected = _chain({"scalars": scalars}, step=pair)[0]
+    own = {key: x for key, x in scalars.items() if not key.endswith(other)}
+    _close(_chain({"scalars": own}, step=alone)[0], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_the_scale_of_the_loss_does_not_matter():
@@ -106,7 +127,7 @@ def test_one_theta_is_for_every_network():
     theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
     params = RECURRENT.random(0, "f4")
     for matrices in (matrices_of(RECURRENT.spec), matrices_by_shape(params)):
-        step = MixedStep(matrices, Controller())
+        step = _step(matrices)
         updates, _ = _compiled(step)(theta, params, [RECURRENT.random(1, "f4")], [1.0], 10)
         assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
 

@@ -165,9 +165,10 @@ def test_transposing_passes_through():
     np.testing.assert_allclose(tall, expected, atol=1e-11)
 
 
-def test_every_block_has_root_mean_square_one():
+@pytest.mark.parametrize("direction", [directions.orthogonalize, directions.normalize])
+def test_every_block_has_root_mean_square_one(direction):
     leaves, _ = MATRICES.flatten(random_tree(0, "f4"))
-    unit = jax.jit(lambda leaves: directions.orthogonalize(MATRICES, leaves))(leaves)
+    unit = jax.jit(lambda leaves: direction(MATRICES, leaves))(leaves)
     checked = []
 
     def check(batches):
@@ -195,3 +196,32 @@ def test_matrices_in_one_batch_are_as_if_alone():
     together = directions.in_batches(directions.newton_schulz, xs)
     for x, found in zip(xs, together, strict=True):
         np.testing.assert_allclose(found, directions.newton_schulz(x), atol=1e-5)
+
+
+def _normalized(x):
+    (found,) = directions.normalize(matrices_by_shape([x]), [x])
+    return np.asarray(found)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4), (5, 5)])
+def test_normalized_the_short_vectors_have_one_length(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype("f4")
+    squares = np.mean(np.square(_normalized(x)), 0 if shape[0] <= shape[1] else 1)
+    np.testing.assert_allclose(squares, 1, rtol=1e-5)
+
+
+@jax.enable_x64(True)
+def test_normalized_forgets_the_scales_of_rows():
+    """What multiplies the longer vectors of a matrix changes nothing."""
+    generator = np.random.default_rng(1)
+    x, scales = generator.normal(size=(4, 6)), np.exp(generator.normal(size=(4, 1)))
+    np.testing.assert_allclose(_normalized(scales * x), _normalized(x), rtol=1e-12)
+
+
+def test_normalized_keeps_zeros_and_is_differentiable_there():
+    x = jnp.zeros((3, 4)).at[1].set(1.0)
+    np.testing.assert_array_equal(_normalized(x)[[0, 2]], 0)
+    np.testing.assert_allclose(np.mean(np.square(_normalized(x))), 1, rtol=1e-6)
+    slope = jax.grad(lambda x: jnp.sum(directions.normalize(matrices_by_shape([x]), [x])[0]))(x)
+    assert np.isfinite(slope).all()
+    np.testing.assert_array_equal(_normalized(jnp.zeros((3, 4))), 0)
