@@ -142,7 +142,7 @@ def test_rates_of_adam_can_be_given_and_those_of_others_are_of_the_table():
 @pytest.mark.parametrize(
     ("names", "rates", "message"),
     [
-        (("sgd",), None, "evaluate.baselines='sgd': choose one of .'adam', 'nadamw', 'muon'"),
+        (("lion",), None, "evaluate.baselines='lion': choose one of .'adam', 'adamw', 'sgd', 'nad"),
         ((), None, r"baselines=\(\)\): name one or more of .'adam'"),
         (("nadamw",), [0.1], "are Adam's, which baselines=.*leave out"),
     ],

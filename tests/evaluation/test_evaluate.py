@@ -71,7 +71,14 @@ def test_the_command_writes_the_report_and_says_what_was_reached(evaluated):
     assert found["optimizers"]["learned_sgdm"]["outer_steps"] == 9
     adams = [entry for entry in found["optimizers"].values() if entry["kind"] == "baseline"]
     assert {entry["baseline"] for entry in adams} == {"adam"}
-    assert tuple(entry["learning_rate"] for entry in adams) == BASELINES["adam"].learning_rates
+    adam = found["baselines"]["adam"]
+    assert {entry["learning_rate"] for entry in adams} == {
+        adam["best_learning_rate"],
+        adam["best_by_validation_loss"]["learning_rate"],
+    }
+    rates = tuple(setting["learning_rate"] for setting in adam["sweep"])
+    assert rates == BASELINES["adam"].learning_rates
+    assert found["tuning_seeds"] == 3
     for entry in found["optimizers"].values():
         for split in ("train", "test"):
             assert len(set(entry[split]["final_of_each_seed"])) == SEEDS
@@ -113,16 +120,20 @@ def test_flags_change_the_configuration_of_the_run(tmp_path, capsys):
     )
     found = results_of(folder / "evaluation")
     assert (found["horizon"], found["seeds"], found["outer_steps"]) == (6, 2, 5)
-    nadamws = [f"nadamw_lr{rate:g}" for rate in BASELINES["nadamw"].learning_rates]
-    assert list(found["optimizers"]) == ["learned_sgdm", "adam_lr0.1", "adam_lr0.5", *nadamws]
+    swept = [
+        [setting["learning_rate"] for setting in found["baselines"][name]["sweep"]]
+        for name in ("adam", "nadamw")
+    ]
+    assert swept == [[0.1, 0.5], list(BASELINES["nadamw"].learning_rates)]
+    assert next(iter(found["optimizers"])) == "learned_sgdm"
     assert list(found["timing"]["speedup_in_time"]["learned_sgdm"]) == ["adam", "nadamw"]
     assert found["optimizers"]["learned_sgdm"]["train"]["final_mean"] is None
     assert "train loss diverged" in capsys.readouterr().out
 
 
 def test_an_unknown_baseline_is_named_with_those_there_are(runs):
-    with pytest.raises(ValueError, match="'adam', 'nadamw', 'muon'"):
-        run(f"--train_log_dir={runs[0]}", "--gin_bindings=evaluate.baselines=('adam', 'sgd')")
+    with pytest.raises(ValueError, match="'adam', 'adamw', 'sgd', 'nadamw', 'muon'"):
+        run(f"--train_log_dir={runs[0]}", "--gin_bindings=evaluate.baselines=('adam', 'lion')")
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

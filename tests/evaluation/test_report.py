@@ -11,31 +11,43 @@ from PIL import Image
 
 from unf_lopt.evaluation import report, results
 from unf_lopt.evaluation.curves import Curves
-from unf_lopt.evaluation.outcome import Outcome, Trained
-from unf_lopt.evaluation.protocol import Protocol
+from unf_lopt.evaluation.outcome import Outcome, Trained, setting_name
+from unf_lopt.evaluation.protocol import SPLITS, TUNING_SPLITS, Protocol
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
 PROTOCOL = Protocol(num_seeds=5, horizon=200)
 
 
-def decay(rate):
-    seeds = 1 + np.linspace(-0.1, 0.1, 5)[:, None]
+def decay(rate, splits=SPLITS, seeds=5):
+    spread = 1 + np.linspace(-0.1, 0.1, seeds)[:, None]
     steps = np.asarray(PROTOCOL.steps)
-    loss = 2.3 * seeds * np.exp(-rate * steps)
-    return Curves(steps, {"train": loss, "test": loss + 0.1 * (1 - np.exp(-rate * steps))})
+    loss = 2.3 * spread * np.exp(-rate * steps)
+    other = loss + 0.1 * (1 - np.exp(-rate * steps))
+    return Curves(steps, dict(zip(splits, (loss, other), strict=True)))
+
+
+def tried(rate):
+    """Of a setting on the seeds that settings are chosen on."""
+    return decay(rate, TUNING_SPLITS, 3)
 
 
 def outcome(ours, family=None, outer_steps=300, names=("unf",), **baselines):
-    """Adam, and what else is given, each its curves by rate."""
-    baselines = {"adam": {0.1: decay(0.02), 0.01: decay(0.002), 1.0: decay(0.001)}, **baselines}
+    """Adam, and what else is given, each how fast its losses fall by rate."""
+    baselines = {"adam": {0.1: 0.02, 0.01: 0.002, 1.0: 0.001}, **baselines}
     found = Outcome(
         family or digits_mlp_family(),
         PROTOCOL,
         [Trained(name, None, None, outer_steps, f"run/params_{outer_steps}") for name in names],
         curves={name: ours for name in names},
-        baselines=baselines,
+        sweeps={
+            name: {rate: tried(fall) for rate, fall in by_rate.items()}
+            for name, by_rate in baselines.items()
+        },
         stage_seconds={"unf": 1.0},
     )
+    for name, by_rate in baselines.items():
+        for rate in by_rate:
+            found.curves[setting_name(name, rate)] = decay(by_rate[rate])
     best = [found.best_name(name) for name in baselines]
     found.seconds_per_step = {name: 0.002 for name in names} | dict.fromkeys(best, 0.001)
     return found
@@ -61,6 +73,8 @@ def test_figures_of_an_optimizer_twice_as_fast_in_steps_and_as_slow_by_the_clock
     assert unf["against"]["adam"]["speedup_in_steps"] == pytest.approx(2.0, rel=0.2)
     assert unf["against"]["adam"]["baselines_steps_to_our_final_loss"] is None
     assert summary["timing"]["speedup_in_time"]["unf"]["adam"] == pytest.approx(1.0, rel=0.2)
+    low, high = unf["against"]["adam"]["speedup_in_steps_interval"]
+    assert 1.5 < low <= 2.0 <= high < 2.5
     text = (tmp_path / "report.md").read_text()
     assert "the best Adam needs more than 200 inner steps" in text
     assert "same parameters and see the same batches" in text
@@ -69,15 +83,15 @@ def test_figures_of_an_optimizer_twice_as_fast_in_steps_and_as_slow_by_the_clock
 def test_every_loss_is_in_the_table_of_curves():
     found = outcome(decay(0.04))
     rows = list(csv.DictReader(io.StringIO(results.curves_csv(found))))
-    assert len(rows) == 4 * 2 * 5 * len(PROTOCOL.steps)
+    assert len(rows) == (4 * 5 + 3 * 3) * 2 * len(PROTOCOL.steps)
     row = next(
         row
         for row in rows
-        if (row["optimizer"], row["split"], row["seed"], row["inner_step"])
-        == ("adam_lr0.01", "test", "3", "40")
+        if (row["optimizer"], row["seeds"], row["split"], row["seed"], row["inner_step"])
+        == ("adam_lr0.01", "tuning", "inner_valid", "2", "40")
     )
     assert float(row["loss"]) == pytest.approx(
-        found.baselines["adam"][0.01].loss["test"][3, 4], rel=1e-6
+        found.sweeps["adam"][0.01].loss["inner_valid"][2, 4], rel=1e-6
     )
 
 
@@ -102,14 +116,14 @@ def test_a_loss_that_is_not_finite_is_null_and_said(tmp_path):
 
 def test_the_best_rate_is_not_one_that_diverged():
     found = outcome(decay(0.04))
-    found.baselines["adam"][1.0] = decay(0.1)
+    found.sweeps["adam"][1.0] = tried(0.1)
     assert found.best_rate("adam") == 1.0
-    found.baselines["adam"][1.0].loss["train"][0, -1] = np.inf
+    found.sweeps["adam"][1.0].loss["train"][0, -1] = np.inf
     assert found.best_rate("adam") == 0.1
 
 
 def test_the_first_line_and_the_closing_one_say_who_won_by_how_much(tmp_path):
-    nadamw = {0.3: decay(0.03), 0.1: decay(0.01), 1.0: decay(0.01)}
+    nadamw = {0.3: 0.03, 0.1: 0.01, 1.0: 0.01}
     summary = report.write(outcome(decay(0.055), nadamw=nadamw), tmp_path)
     against, in_time = summary["optimizers"]["unf"]["against"], summary["timing"]["speedup_in_time"]
     assert list(against) == list(in_time["unf"]) == ["adam", "nadamw"]
@@ -128,7 +142,7 @@ def test_the_first_line_and_the_closing_one_say_who_won_by_how_much(tmp_path):
 
 
 def test_every_baseline_has_a_row_relative_to_the_first(tmp_path):
-    summary = report.write(outcome(decay(0.05), nadamw={0.3: decay(0.03)}), tmp_path)
+    summary = report.write(outcome(decay(0.05), nadamw={0.3: 0.03}), tmp_path)
     rows = {
         cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
         for line in (tmp_path / "report.md").read_text().splitlines()
@@ -157,21 +171,24 @@ def test_equals_both_win():
     ],
 )
 def test_a_best_rate_at_the_edge_of_its_grid_is_said(rates, edge, message):
-    nadamw = {rate: decay(0.03 if rate == 0.1 else 0.01) for rate in rates}
+    nadamw = {rate: 0.03 if rate == 0.1 else 0.01 for rate in rates}
     summary = results.summary(outcome(decay(0.04), nadamw=nadamw))
     assert summary["baselines"]["nadamw"]["grid_edge"] == edge
     text = report.markdown(summary)
     assert message in text if message else "of its grid" not in text
 
 
-def test_the_lowest_test_loss_is_told_from_that_of_the_best_rate():
+def test_the_test_loss_of_a_rate_tuned_for_it_is_told_from_that_of_the_best_rate():
     found = outcome(decay(0.04))
-    found.baselines["adam"][0.01].loss["test"][:, -1] = 0.001
+    found.sweeps["adam"][0.01].loss["inner_valid"][:, -1] = 0.001
+    found.curves["adam_lr0.01"].loss["test"][:, -1] = 0.25
+    assert found.chosen_rates("adam") == [0.1, 0.01]
     summary = results.summary(found)
-    lowest = summary["baselines"]["adam"]["lowest_test_loss"]
-    assert lowest == {"optimizer": "adam_lr0.01", "learning_rate": 0.01, "final_mean": 0.001}
+    tuned = summary["baselines"]["adam"]["best_by_validation_loss"]
+    assert (tuned["optimizer"], tuned["learning_rate"]) == ("adam_lr0.01", 0.01)
+    assert tuned["final_test_mean"] == 0.25
     text = report.markdown(summary)
-    assert "Lowest final test loss of Adam: 0.001 (lr 0.01); its best rate, which is chosen" in text
+    assert "test loss of Adam: 0.25 at the rate with the lowest validation loss (lr 0.01)" in text
 
 
 def test_the_report_says_that_outer_training_had_one_seed():
@@ -190,7 +207,7 @@ def test_batches_that_differ_are_said():
 
 
 def test_the_picture_is_one(tmp_path):
-    two = {"names": ("unf", "learned_sgdm"), "nadamw": {0.3: decay(0.03), 0.1: decay(0.01)}}
+    two = {"names": ("unf", "learned_sgdm"), "nadamw": {0.3: 0.03, 0.1: 0.01}}
     report.write(outcome(decay(0.04), **two), tmp_path)
     with Image.open(tmp_path / "curves.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from unf_lopt.evaluation.speed import SMOOTHING, smoothed, speedup_in_steps, steps_to_loss
+from unf_lopt.evaluation.speed import SMOOTHING, interval, smoothed, speedup_in_steps, steps_to_loss
 
 STEPS = np.arange(0, 210, 10)
 losses = arrays.arrays(np.float64, len(STEPS), elements=st.floats(1e-3, 1e3))
@@ -16,8 +16,9 @@ rates = st.floats(0.01, 0.1)
 @given(losses)
 def test_smoothing_keeps_the_start_and_ends_at_the_mean_of_the_last(curve):
     found = smoothed(curve)
-    assert found[0] == curve[0]
-    assert found[-1] == pytest.approx(curve[-SMOOTHING:].mean())
+    assert found[0] == pytest.approx(curve[0])
+    assert found[-1] == pytest.approx(np.exp(np.log(curve[-SMOOTHING:]).mean()))
+    assert smoothed(-curve)[-1] == pytest.approx(-curve[-SMOOTHING:].mean())
     assert np.all((found >= curve.min() * (1 - 1e-9)) & (found <= curve.max() * (1 + 1e-9)))
 
 
@@ -56,6 +57,15 @@ def test_a_curve_is_as_fast_as_itself(curve):
 def test_time_run_twice_as_fast_is_twice_as_fast(rate):
     theirs, ours = np.exp(-rate * STEPS), np.exp(-2 * rate * STEPS)
     assert speedup_in_steps(STEPS, ours, theirs) == 2.0
+
+
+def test_seeds_that_agree_have_a_narrow_interval_and_few_seeds_have_none():
+    theirs = np.exp(-0.02 * STEPS) * np.linspace(0.9, 1.1, 5)[:, None]
+    ours = np.exp(-0.04 * STEPS) * np.linspace(0.9, 1.1, 5)[:, None]
+    low, high = interval(STEPS, ours, theirs)
+    assert 1.7 < low <= high < 2.3
+    assert interval(STEPS, ours[:2], theirs[:2]) is None
+    assert interval(STEPS, np.full_like(ours, np.nan), theirs) is None
 
 
 @given(losses, st.sampled_from([np.nan, np.inf]))

@@ -106,9 +106,8 @@ def test_it_starts_as_the_step_without_it():
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_a_direction_alone_is_what_the_mix_of_it_follows(name):
     alone = MixedStep(CHAIN_STEP.matrices, (name,))
-    pair = MixedStep(
-        CHAIN_STEP.matrices, ("adam", name) if name != "adam" else ("adam", "momentum")
-    )
+    other = "momentum" if name == "adam" else name
+    pair = MixedStep(CHAIN_STEP.matrices, ("adam", other))
     scalars = dict(pair.init_theta(jax.random.PRNGKey(0))["scalars"])
     scalars[f"mix_{other}"] = jnp.float32(-1e4 if name == "adam" else 1e4)
     expected = _chain({"scalars": scalars}, step=pair)[0]

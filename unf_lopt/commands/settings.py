@@ -233,6 +233,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "task_family": FAMILY,
         "horizon": COUNT,
         "num_seeds": COUNT,
+        "num_tuning_seeds": COUNT,
         "eval_every": COUNT,
         "eval_batches": COUNT,
         "seed": SEED,

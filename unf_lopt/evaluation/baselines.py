@@ -192,8 +192,22 @@ def _muon(schedule: Schedule) -> optax.GradientTransformation:
     return optax.contrib.muon(schedule)
 
 
+def _sgd(schedule: Schedule) -> optax.GradientTransformation:
+    return optax.sgd(schedule, momentum=0.9)
+
+
+def _adamw(schedule: Schedule) -> optax.GradientTransformation:
+    return optax.adamw(schedule, weight_decay=1e-2)
+
+
 BASELINES = {
     "adam": Baseline("Adam", _adam_rates(), lambda rate: _Adam(learning_rate=rate)),
+    "adamw": Baseline(
+        "AdamW", _HALF_DECADES, lambda rate: Scheduled(_adamw, warm_up_and_cosine, rate)
+    ),
+    "sgd": Baseline(
+        "SGD with momentum", _HALF_DECADES, lambda rate: Scheduled(_sgd, warm_up_and_cosine, rate)
+    ),
     "nadamw": Baseline(
         "NAdamW", _HALF_DECADES, lambda rate: Scheduled(_nadamw, warm_up_and_cosine, rate)
     ),

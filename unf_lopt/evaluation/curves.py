@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from unf_lopt import ecosystem
-from unf_lopt.evaluation.protocol import SPLITS, Protocol
+from unf_lopt.evaluation.protocol import Protocol
 
 PyTree = Any
 
@@ -22,7 +22,7 @@ class Curves:
 
     Attributes:
       steps: inner steps taken at each evaluation, [evaluations].
-      loss: for each of `SPLITS`, [seeds, evaluations], float64.
+      loss: for each split that was evaluated, [seeds, evaluations], float64.
     """
 
     steps: np.ndarray
@@ -58,7 +58,7 @@ def learned_curves(task_family: Any, learned_opt: Any, theta: PyTree, protocol: 
         eval_every=protocol.eval_every,
         steps_per_jit=protocol.eval_every,
         steps=protocol.horizon,
-        splits=SPLITS,
+        splits=protocol.splits,
     )
-    loss = {split: np.asarray(found[f"eval/{split}/loss"], np.float64) for split in SPLITS}
+    loss = {split: np.asarray(found[f"eval/{split}/loss"], np.float64) for split in protocol.splits}
     return Curves(np.asarray(protocol.steps), loss)

@@ -10,7 +10,7 @@ import numpy as np
 
 from unf_lopt import ecosystem
 from unf_lopt.evaluation.curves import Curves
-from unf_lopt.evaluation.protocol import Protocol, positioned
+from unf_lopt.evaluation.protocol import TUNING_SPLITS, Protocol, positioned
 from unf_lopt.optimizers import optimizer_name, read_theta
 
 PyTree = Any
@@ -79,8 +79,9 @@ class Outcome:
       task_family: what was trained on.
       protocol: seeds and steps.
       learned: the learned optimizers; the first is the one that the report is about.
-      curves: of each of them, by name.
-      baselines: curves of each baseline by name and learning rate; the first is the main one.
+      curves: by name, of the learned optimizers and of the baselines' chosen settings.
+      sweeps: curves of each baseline by name and learning rate, on the seeds that settings are
+        chosen on; the first is the main one.
       seconds_per_step: wall-clock time of an inner step of all seeds, by name.
       stage_seconds: how long each stage of the evaluation took, compilation included.
 
@@ -92,7 +93,7 @@ class Outcome:
     protocol: Protocol
     learned: list[Trained]
     curves: dict[str, Curves] = dataclasses.field(default_factory=dict)
-    baselines: dict[str, dict[float, Curves]] = dataclasses.field(default_factory=dict)
+    sweeps: dict[str, dict[float, Curves]] = dataclasses.field(default_factory=dict)
     seconds_per_step: dict[str, float] = dataclasses.field(default_factory=dict)
     stage_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -108,16 +109,16 @@ class Outcome:
     @property
     def main_baseline(self) -> str:
         """The baseline that the table's speed-ups are relative to: the first named."""
-        return next(iter(self.baselines))
+        return next(iter(self.sweeps))
 
     def best_rate(self, baseline: str, split: str = "train") -> float:
-        """A baseline's learning rate with the lowest final loss, mean over the seeds.
+        """A baseline's learning rate with the lowest final loss, mean over the tuning seeds.
 
         Args:
           baseline: its name.
-          split: whose loss; the best setting of a report is that of the training loss.
+          split: whose loss: ``"train"`` for speed-ups, ``"inner_valid"`` for test losses.
         """
-        curves = self.baselines[baseline]
+        curves = self.sweeps[baseline]
 
         def loss(rate: float) -> float:
             mean = curves[rate].final(split).mean()
@@ -125,35 +126,29 @@ class Outcome:
 
         return min(curves, key=loss)
 
+    def chosen_rates(self, baseline: str) -> list[float]:
+        """The rates of a baseline that are run on the reported seeds: one or two."""
+        best = [self.best_rate(baseline, split) for split in TUNING_SPLITS]
+        return list(dict.fromkeys(best))
+
     def best(self, baseline: str) -> Curves:
-        """The curves of a baseline at its best rate."""
-        return self.baselines[baseline][self.best_rate(baseline)]
+        """The curves of a baseline at its best rate, on the reported seeds."""
+        return self.curves[self.best_name(baseline)]
 
-    def best_name(self, baseline: str) -> str:
-        """What results call a baseline at its best rate."""
-        return setting_name(baseline, self.best_rate(baseline))
+    def best_name(self, baseline: str, split: str = "train") -> str:
+        """What results call a baseline at its best rate, as :meth:`best_rate` has it."""
+        return setting_name(baseline, self.best_rate(baseline, split))
 
-    def grid_edge(self, baseline: str) -> str | None:
+    def grid_edge(self, baseline: str, split: str = "train") -> str | None:
         """Where the best rate has nothing on one side: "lowest", "highest", "only"; or None."""
-        rates, best = sorted(self.baselines[baseline]), self.best_rate(baseline)
+        rates, best = sorted(self.sweeps[baseline]), self.best_rate(baseline, split)
         if len(rates) == 1:
             return "only"
         return {rates[0]: "lowest", rates[-1]: "highest"}.get(best)
 
-    def all_curves(self) -> dict[str, Curves]:
-        """Learned optimizers, then each baseline by rising rate."""
-        return {
-            **self.curves,
-            **{
-                setting_name(name, rate): curves[rate]
-                for name, curves in self.baselines.items()
-                for rate in sorted(curves)
-            },
-        }
-
     def paired(self) -> bool:
         """Whether all optimizers began at the same loss, as same parameters and batches give."""
-        starts = [curves.loss["train"][:, 0] for curves in self.all_curves().values()]
+        starts = [curves.loss["train"][:, 0] for curves in self.curves.values()]
         return positioned(self.task_family) and all(
             np.allclose(start, starts[0], rtol=1e-4) for start in starts
         )

@@ -14,7 +14,7 @@ from matplotlib.rcsetup import cycler
 from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.outcome import Outcome
-from unf_lopt.evaluation.protocol import SPLITS
+from unf_lopt.evaluation.protocol import SPLITS, TUNING_SPLITS
 
 _TITLES = {"train": "training loss", "test": "test loss"}
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -23,7 +23,6 @@ _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _STYLES = list(cycler(linestyle=("-", "--", ":")) * cycler(color=_COLOURS))
 # Baselines are black and grey, and told apart by their dashes.
 _DASHES = ("-", "--", ":", "-.")
-_MARKERS = "vs^D"
 _GREY = "0.78"
 _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
 
@@ -35,8 +34,6 @@ def png(outcome: Outcome) -> bytes:
     for split, axis in zip(SPLITS, axes, strict=True):
         _draw(axis, outcome, split)
         _limit(axis, outcome, split)
-        if split == "test":
-            _mark_lowest(axis, outcome, split)
     axes[0].set_ylabel("loss")
     labelled: dict[str, Artist] = {}
     for axis in axes:
@@ -60,7 +57,7 @@ def _draw(axis: Axes, outcome: Outcome, split: str) -> None:
         style = _STYLES[number % len(_STYLES)]
         label = f"{trained.name} ({trained.outer_steps:,} outer steps)"
         _band(axis, outcome.curves[trained.name], split, style, label)
-    for number, name in enumerate(outcome.baselines):
+    for number, name in enumerate(outcome.sweeps):
         _draw_baseline(axis, outcome, name, split, _DASHES[number % len(_DASHES)])
     axis.set_title(f"{_TITLES[split]} (mean; band: lowest and highest seed)", fontsize="medium")
     axis.set_xlabel("inner step")
@@ -70,29 +67,24 @@ def _draw(axis: Axes, outcome: Outcome, split: str) -> None:
 
 
 def _draw_baseline(axis: Axes, outcome: Outcome, name: str, split: str, dashes: str) -> None:
-    """The best rate with its band, all others grey."""
+    """The chosen rates with their bands, all others grey, from the seeds they were tried on."""
     title, best = BASELINES[name].title, outcome.best_rate(name)
     style = {"color": "black", "linestyle": dashes}
     label = f"{title}, best training loss (lr {best:g})"
     _band(axis, outcome.best(name), split, style, label)
+    valid = outcome.best_rate(name, "inner_valid")
+    if valid != best:
+        label = f"{title}, best validation loss (lr {valid:g})"
+        own = outcome.curves[outcome.best_name(name, "inner_valid")]
+        _band(axis, own, split, {**style, "color": "0.4"}, label)
+    if split not in TUNING_SPLITS:
+        return
     grey: dict[str, Any] = {"color": _GREY, "linestyle": dashes, "linewidth": 0.8, "zorder": 1}
-    others = [rate for rate in sorted(outcome.baselines[name]) if rate != best]
+    others = [rate for rate in sorted(outcome.sweeps[name]) if rate not in (best, valid)]
     for rate in others:
-        curves = outcome.baselines[name][rate]
+        curves = outcome.sweeps[name][rate]
         label = f"{title}, other learning rates" if rate == others[0] else "_none"
         axis.plot(curves.steps, curves.mean(split), label=label, **grey)
-
-
-def _mark_lowest(axis: Axes, outcome: Outcome, split: str) -> None:
-    """Marks each baseline's lowest final loss, which is not always that of its best rate."""
-    for number, (name, by_rate) in enumerate(outcome.baselines.items()):
-        rate = outcome.best_rate(name, split)
-        final = by_rate[rate].final(split).mean()
-        if np.isfinite(final):
-            label = f"{BASELINES[name].title}, lowest final test loss (lr {rate:g})"
-            marker = _MARKERS[number % len(_MARKERS)]
-            place = [outcome.protocol.horizon], [final]
-            axis.scatter(*place, marker=marker, color="black", label=label, clip_on=False, zorder=5)
 
 
 def _band(axis: Axes, curves: Curves, split: str, style: dict[str, Any], label: str) -> None:
@@ -105,7 +97,7 @@ def _band(axis: Axes, curves: Curves, split: str, style: dict[str, Any], label: 
 
 def _limit(axis: Axes, outcome: Outcome, split: str) -> None:
     """A log scale where losses allow, and no room for rates that diverge."""
-    losses = np.stack([curves.loss[split] for curves in outcome.all_curves().values()])
+    losses = np.stack([curves.loss[split] for curves in outcome.curves.values()])
     finite = losses[np.isfinite(losses)]
     start = losses[..., 0]
     if finite.size and finite.min() > 0:

@@ -17,7 +17,7 @@ import tqdm
 
 from unf_lopt import ecosystem
 from unf_lopt.evaluation.curves import Curves
-from unf_lopt.evaluation.protocol import SPLITS, Protocol
+from unf_lopt.evaluation.protocol import Protocol
 
 PyTree = Any
 
@@ -60,10 +60,10 @@ class Population:
         """Trains all runs from the start; returns the curves of each theta."""
         protocol = self._protocol
         opt_states = self._start(thetas, self._problems)
-        found: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+        found: dict[str, list[np.ndarray]] = {split: [] for split in protocol.splits}
         for step in tqdm.tqdm(protocol.steps):
             last = step == protocol.horizon
-            for split in SPLITS:
+            for split in protocol.splits:
                 losses = [
                     self._evaluate(thetas, opt_states, split, step)
                     for _ in range(protocol.final_passes if last else 1)
@@ -74,7 +74,7 @@ class Population:
         stacked = {split: np.stack(losses, axis=-1) for split, losses in found.items()}
         steps = np.asarray(protocol.steps)
         return [
-            Curves(steps, {split: stacked[split][member] for split in SPLITS})
+            Curves(steps, {split: stacked[split][member] for split in protocol.splits})
             for member in range(len(jax.tree.leaves(thetas)[0]))
         ]
 

@@ -11,11 +11,12 @@ import jax
 from unf_lopt import ecosystem
 
 SPLITS = ("train", "test")
+# Of runs on which settings are chosen; the test split has no part in that.
+TUNING_SPLITS = ("train", "inner_valid")
 
-# Outer training folds its step number into its key; no run has as many steps.
-_HELD_OUT = zlib.crc32(b"held-out evaluation")
+# What seeds are for. Outer training folds its step number into its key; no run has as many steps.
 # Tasks number the orders of their batches from 0 (`data_seed`).
-_FIRST_DATA_SEED = 1_000_000
+_PURPOSES = {"held-out evaluation": 1_000_000, "tuning of baselines": 2_000_000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Protocol:
       eval_batches: batches of each split for one evaluation of one run.
       final_passes: how many times as many batches the evaluation after the last step takes.
       seed: chooses the held-out seeds.
+      splits: whose losses are evaluated.
+      purpose: what the seeds are for; those of two purposes have nothing in common.
 
     Raises:
       ValueError: at construction, for a number that is not positive, or a horizon that is not a
@@ -41,6 +44,8 @@ class Protocol:
     eval_batches: int = 2
     final_passes: int = 4
     seed: int = 0
+    splits: tuple[str, ...] = SPLITS
+    purpose: str = "held-out evaluation"
 
     def __post_init__(self) -> None:
         for name in ("num_seeds", "horizon", "eval_every", "eval_batches", "final_passes"):
@@ -61,12 +66,25 @@ class Protocol:
     @property
     def key(self) -> jax.Array:
         """Of initial parameters and of noise; no key of outer training, whatever its seed."""
-        return jax.random.fold_in(jax.random.PRNGKey(self.seed), _HELD_OUT)
+        purpose = zlib.crc32(self.purpose.encode())
+        return jax.random.fold_in(jax.random.PRNGKey(self.seed), purpose)
 
     @property
     def data_seed(self) -> int:
         """Of the order of batches."""
-        return _FIRST_DATA_SEED + self.seed
+        return _PURPOSES[self.purpose] + self.seed
+
+    def tuning(self, num_seeds: int) -> Protocol:
+        """The same on other seeds, which no report shows: settings are chosen on them.
+
+        Raises:
+          ValueError: `num_seeds` is not positive.
+        """
+        if num_seeds < 1:
+            raise ValueError(f"evaluate(num_tuning_seeds={num_seeds}): must be at least 1.")
+        return dataclasses.replace(
+            self, num_seeds=num_seeds, splits=TUNING_SPLITS, purpose="tuning of baselines"
+        )
 
     def fresh(self, task_family: Any) -> Any:
         """The family with readers of its own at their start, in the held-out order.

@@ -111,8 +111,9 @@ Checkpoints:
 {summary["horizon"]:,} inner steps, each over {summary["final_eval_batches"]} batches.
 - {_pairing(summary)} Held out: {method["held_out"]}.
 {_bullets(_grids(summary))}
-- Best rate: {method["best_rate"]}.
+- Best rate: {method["best_rate"]} ({summary["tuning_seeds"]} of them).
 - Speed-up in steps: {method["speedup_in_steps"]}. Evaluated every {summary["eval_every"]} steps.
+- Intervals: {method["interval"]}.
 - ms/step: {method["seconds_per_inner_step"]}.
 - Speed-up in time: {method["speedup_in_time"]}; below 1 is slower than the baseline.
 - Device: {summary["device"]}. Versions: {versions}.{data}
@@ -175,11 +176,21 @@ def _steps_sentences(summary: dict[str, Any]) -> str:
         return f"more than {summary['horizon']:,}" if count is None else f"{count:,}"
 
     return _bullets(
-        f"To {name}'s final loss the best {summary['baselines'][baseline]['title']} needs "
+        f"{_interval(against)}To {name}'s final loss the best "
+        f"{summary['baselines'][baseline]['title']} needs "
         f"{steps(against['baselines_steps_to_our_final_loss'])} inner steps; to that one's final "
         f"loss {name} needs {steps(against['our_steps_to_baselines_final_loss'])}."
         for baseline, against in summary["optimizers"][name]["against"].items()
     )
+
+
+def _interval(against: dict[str, Any]) -> str:
+    """The interval of a speed-up in steps, in words."""
+    found = against["speedup_in_steps_interval"]
+    if found is None:
+        return ""
+    ratio = _times(against["speedup_in_steps"])
+    return f"Speed-up in steps {ratio} ({found[0]:.2f} to {found[1]:.2f}). "
 
 
 def _grids(summary: dict[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import csv
 import importlib.metadata
 import io
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -27,13 +28,17 @@ PAPER_HORIZON_OF_TRANSFORMERS = 5_000
 _METHOD = {
     "std": "sample standard deviation over the seeds",
     "best_rate": (
-        "lowest final training loss, mean over the same seeds that are reported; the test loss "
-        "plays no part"
+        "lowest final training loss, mean over seeds that are not reported; for test losses "
+        "the lowest final loss on the validation split, likewise"
     ),
     "speedup_in_steps": (
         "the baseline's inner steps at its best rate over the optimizer's, to the lowest training "
-        f"loss that both end at or below; seed means, each the mean of the last {speed.SMOOTHING} "
-        "evaluations"
+        "loss that both end at or below; seed means, each smoothed over the last "
+        f"{speed.SMOOTHING} evaluations (the mean of logarithms, where losses are positive)"
+    ),
+    "interval": (
+        f"95% by the bootstrap: {speed.RESAMPLES:,} times as many seeds drawn with replacement, "
+        "the same for both optimizers"
     ),
     "seconds_per_inner_step": (
         "one step of all seeds together, compiled, data on the device, without evaluation; median "
@@ -63,6 +68,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "horizon": protocol.horizon,
         "paper_horizon": _paper_horizon(outcome.task_family.name),
         "seeds": protocol.num_seeds,
+        "tuning_seeds": len(next(iter(_sweep(outcome))).final("train")),
         "seed": protocol.seed,
         "data_seed": protocol.data_seed,
         "eval_every": protocol.eval_every,
@@ -70,7 +76,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "final_eval_batches": protocol.eval_batches * protocol.final_passes,
         "same_seeds_and_batches": outcome.paired(),
         "main_baseline": outcome.main_baseline,
-        "baselines": {name: _baseline(outcome, name) for name in outcome.baselines},
+        "baselines": {name: _baseline(outcome, name) for name in outcome.sweeps},
         "optimizers": optimizers,
         "timing": _timing(outcome, optimizers),
         "method": _METHOD,
@@ -85,16 +91,30 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 
 def curves_csv(outcome: Outcome) -> str:
-    """All curves, one row for each optimizer, split, seed and evaluation."""
+    """All curves, one row for each optimizer, split, seed and evaluation.
+
+    The column `seeds` tells reported runs from those that settings were chosen on.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["optimizer", "split", "seed", "inner_step", "loss"])
-    for name, curves in outcome.all_curves().items():
-        for split in SPLITS:
-            for seed, losses in enumerate(curves.loss[split]):
+    writer.writerow(["optimizer", "seeds", "split", "seed", "inner_step", "loss"])
+
+    def write(name: str, seeds: str, curves: Curves) -> None:
+        for split, runs in curves.loss.items():
+            for seed, losses in enumerate(runs):
                 for step, loss in zip(curves.steps, losses, strict=True):
-                    writer.writerow([name, split, seed, step, f"{loss:.7g}"])
+                    writer.writerow([name, seeds, split, seed, step, f"{loss:.7g}"])
+
+    for name, curves in outcome.curves.items():
+        write(name, "reported", curves)
+    for name, by_rate in outcome.sweeps.items():
+        for rate in sorted(by_rate):
+            write(setting_name(name, rate), "tuning", by_rate[rate])
     return text.getvalue()
+
+
+def _sweep(outcome: Outcome) -> Iterable[Curves]:
+    return (curves for by_rate in outcome.sweeps.values() for curves in by_rate.values())
 
 
 def _paper_horizon(task: str) -> int:
@@ -109,20 +129,21 @@ def _learned(outcome: Outcome, trained: Trained) -> dict[str, Any]:
         "outer_steps": trained.outer_steps,
         "checkpoint": trained.checkpoint,
         **_losses(curves),
-        "against": {name: _against(curves, outcome.best(name)) for name in outcome.baselines},
+        "against": {name: _against(curves, outcome.best(name)) for name in outcome.sweeps},
     }
 
 
 def _settings(outcome: Outcome) -> dict[str, Any]:
-    """Every baseline at each of its rates; the best is compared with the main baseline."""
+    """Every baseline as it was chosen; the best is compared with the main baseline."""
     main, found = outcome.main_baseline, {}
-    for name, by_rate in outcome.baselines.items():
-        for rate in sorted(by_rate):
-            found[setting_name(name, rate)] = {
+    for name in outcome.sweeps:
+        for rate in outcome.chosen_rates(name):
+            own = setting_name(name, rate)
+            found[own] = {
                 "kind": "baseline",
                 "baseline": name,
                 "learning_rate": rate,
-                **_losses(by_rate[rate]),
+                **_losses(outcome.curves[own]),
             }
         found[outcome.best_name(name)]["against"] = {
             main: _against(outcome.best(name), outcome.best(main))
@@ -132,18 +153,29 @@ def _settings(outcome: Outcome) -> dict[str, Any]:
 
 def _baseline(outcome: Outcome, name: str) -> dict[str, Any]:
     """What came of a baseline's sweep."""
-    by_rate, test_rate = outcome.baselines[name], outcome.best_rate(name, "test")
+    by_rate, chosen = outcome.sweeps[name], outcome.best_name(name, "inner_valid")
     return {
         "title": BASELINES[name].title,
         "best": outcome.best_name(name),
         "best_learning_rate": outcome.best_rate(name),
         "learning_rates": sorted(by_rate),
         "grid_edge": outcome.grid_edge(name),
-        "lowest_test_loss": {
-            "optimizer": setting_name(name, test_rate),
-            "learning_rate": test_rate,
-            "final_mean": _number(by_rate[test_rate].final("test").mean()),
+        "best_by_validation_loss": {
+            "optimizer": chosen,
+            "learning_rate": outcome.best_rate(name, "inner_valid"),
+            "grid_edge": outcome.grid_edge(name, "inner_valid"),
+            "final_test_mean": _number(outcome.curves[chosen].final("test").mean()),
         },
+        "sweep": [
+            {
+                "learning_rate": rate,
+                **{
+                    f"{split}_final_mean": _number(by_rate[rate].final(split).mean())
+                    for split in by_rate[rate].loss
+                },
+            }
+            for rate in sorted(by_rate)
+        ],
     }
 
 
@@ -171,6 +203,9 @@ def _against(own: Curves, other: Curves) -> dict[str, Any]:
         "baselines_steps_to_our_final_loss": speed.steps_to_loss(own.steps, theirs, ours[-1]),
         "our_steps_to_baselines_final_loss": speed.steps_to_loss(own.steps, ours, theirs[-1]),
         "speedup_in_steps": speed.speedup_in_steps(own.steps, ours, theirs),
+        "speedup_in_steps_interval": speed.interval(
+            own.steps, own.loss["train"], other.loss["train"]
+        ),
     }
 
 

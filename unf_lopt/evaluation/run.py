@@ -12,7 +12,7 @@ from typing import Any
 from unf_lopt.ecosystem.gin_decorator import REQUIRED, configurable
 from unf_lopt.evaluation.baselines import BASELINES, baseline_curves, grids
 from unf_lopt.evaluation.curves import learned_curves
-from unf_lopt.evaluation.outcome import Outcome, Trained
+from unf_lopt.evaluation.outcome import Outcome, Trained, setting_name
 from unf_lopt.evaluation.protocol import Protocol
 from unf_lopt.evaluation.speed import seconds_per_step
 
@@ -27,6 +27,7 @@ def evaluate(
     task_family: Any = REQUIRED,
     horizon: int = REQUIRED,
     num_seeds: int = 5,
+    num_tuning_seeds: int = 3,
     eval_every: int = 10,
     eval_batches: int = 2,
     seed: int = 0,
@@ -35,8 +36,11 @@ def evaluate(
 ) -> dict[str, Any]:
     """Inner-trains a learned optimizer and baselines on held-out seeds, and compares them.
 
-    Learned optimizers run through the ecosystem's `multi_task_training_curves`; a baseline at all
-    learning rates and seeds as one program. All get the same initial parameters and batches. The
+    A baseline's learning rates are tried first, on seeds that are not reported, all of them as one
+    program: the one with the lowest final training loss is what speed-ups are against, the one
+    with the lowest final loss on the validation split what test losses are against. These settings
+    and the learned optimizers then run on the reported seeds, the learned ones through the
+    ecosystem's `multi_task_training_curves`. All get the same initial parameters and batches. The
     seeds are held out: initial parameters come from a key that outer training never uses, the
     batches from readers with an order of their own, and nothing of the test split is in a
     training batch.
@@ -49,7 +53,8 @@ def evaluate(
       lopt: the learned optimizer of the checkpoint; by default the one that it describes.
       task_family: what to train on.
       horizon: inner steps.
-      num_seeds: inner runs of each optimizer.
+      num_seeds: inner runs of each optimizer that are reported.
+      num_tuning_seeds: inner runs of each setting of a baseline, to choose one.
       eval_every: inner steps between evaluations, a divisor of the horizon.
       eval_batches: batches of each split in an evaluation; four times as many in the last.
       seed: chooses the held-out seeds.
@@ -69,6 +74,7 @@ def evaluate(
 
     protocol = Protocol(num_seeds, horizon, eval_every, eval_batches, seed=seed)
     rates = grids(baselines, learning_rates)
+    tuning = protocol.tuning(num_tuning_seeds)
     learned = [Trained.load(checkpoint, lopt=lopt), *compared]
     outcome = Outcome(task_family, protocol, [trained.on(task_family) for trained in learned])
     runs = f"{num_seeds} seeds, {horizon} inner steps"
@@ -78,12 +84,18 @@ def evaluate(
                 task_family, trained.lopt, trained.theta, protocol
             )
     for name, grid in rates.items():
-        with _stage(outcome, f"{BASELINES[name].title} at {len(grid)} learning rates", runs):
-            found = baseline_curves(task_family, name, grid, protocol)
-            outcome.baselines[name] = dict(zip(grid, found, strict=True))
+        title, seeds = BASELINES[name].title, f"{num_tuning_seeds} seeds that are not reported"
+        with _stage(outcome, f"{title} at {len(grid)} learning rates", seeds):
+            found = baseline_curves(task_family, name, grid, tuning)
+            outcome.sweeps[name] = dict(zip(grid, found, strict=True))
+        chosen = outcome.chosen_rates(name)
+        with _stage(outcome, f"{title} as chosen (lr {', '.join(f'{r:g}' for r in chosen)})", runs):
+            found = baseline_curves(task_family, name, chosen, protocol)
+            names = (setting_name(name, rate) for rate in chosen)
+            outcome.curves.update(zip(names, found, strict=True))
     with _stage(outcome, "timing", "an inner step of each"):
         optimizers = {trained.name: (trained.lopt, trained.theta) for trained in outcome.learned}
-        for name in outcome.baselines:
+        for name in outcome.sweeps:
             best = BASELINES[name].at_rate(), outcome.best_rate(name)
             optimizers[outcome.best_name(name)] = best
         outcome.seconds_per_step.update(seconds_per_step(task_family, optimizers, protocol))

@@ -14,7 +14,8 @@ from unf_lopt.evaluation.protocol import Protocol
 
 PyTree = Any
 
-SMOOTHING = 5
+SMOOTHING = 3
+RESAMPLES = 1000
 _ROUNDS = 7
 _STEPS_PER_ROUND = 50
 
@@ -22,11 +23,20 @@ _STEPS_PER_ROUND = 50
 def smoothed(losses: np.ndarray) -> np.ndarray:
     """At each evaluation, the mean of the last `SMOOTHING` evaluations so far.
 
+    Where all are positive it is the mean of logarithms: a loss that falls a thousandfold from one
+    evaluation to the next would else be held back by the ones before.
+
     Args:
       losses: a curve, [evaluations].
     """
-    ends = np.arange(1, len(losses) + 1)
-    return np.array([losses[max(0, end - SMOOTHING) : end].mean() for end in ends])
+    if np.all(losses > 0):
+        return np.exp(_means(np.log(losses)))
+    return _means(losses)
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    ends = np.arange(1, len(values) + 1)
+    return np.array([values[max(0, end - SMOOTHING) : end].mean() for end in ends])
 
 
 def steps_to_loss(steps: np.ndarray, losses: np.ndarray, target: float) -> int | None:
@@ -56,6 +66,30 @@ def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) ->
     if not (np.isfinite(target) and target < min(ours[0], theirs[0])):
         return None
     return _first_step(steps, theirs <= target) / _first_step(steps, ours <= target)
+
+
+def interval(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[float] | None:
+    """The bootstrap's 95% interval of the speed-up in steps, over seeds that the two share.
+
+    Args:
+      steps: inner steps of the evaluations, [evaluations].
+      ours: our losses, [seeds, evaluations].
+      theirs: theirs, on the same seeds.
+
+    Returns:
+      Both ends; None for fewer than three seeds, or where some resample has no speed-up.
+    """
+    seeds = len(ours)
+    if seeds < 3:
+        return None
+    drawn = np.random.default_rng(0).integers(seeds, size=(RESAMPLES, seeds))
+    found = [
+        speedup_in_steps(steps, smoothed(ours[own].mean(0)), smoothed(theirs[own].mean(0)))
+        for own in drawn
+    ]
+    if any(speedup is None for speedup in found):
+        return None
+    return np.quantile(np.array(found, float), (0.025, 0.975)).tolist()
 
 
 def seconds_per_step(

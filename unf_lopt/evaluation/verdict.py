@@ -74,18 +74,23 @@ def cautions(summary: Summary) -> list[str]:
 
 
 def test_losses(summary: Summary) -> list[str]:
-    """How the rate that is best in training does on the test split, a sentence a baseline."""
-    found = []
+    """Test losses: of the learned optimizer, and of baselines tuned for it, a sentence each."""
+    name = summary["optimizer"]
+    ours = _shown(summary["optimizers"][name]["test"]["final_mean"])
+    found = [f"Final test loss of {name}: {ours}."]
     for entry in summary["baselines"].values():
-        lowest, best = entry["lowest_test_loss"], summary["optimizers"][entry["best"]]
-        values = lowest["final_mean"], best["test"]["final_mean"]
-        reached, at_best = ("diverged" if value is None else f"{value:.3g}" for value in values)
+        tuned, best = entry["best_by_validation_loss"], summary["optimizers"][entry["best"]]
         found.append(
-            f"Lowest final test loss of {entry['title']}: {reached} (lr "
-            f"{lowest['learning_rate']:g}); its best rate, which is chosen on the training loss "
-            f"(lr {entry['best_learning_rate']:g}), ends at {at_best}."
+            f"Final test loss of {entry['title']}: {_shown(tuned['final_test_mean'])} at the rate "
+            f"with the lowest validation loss (lr {tuned['learning_rate']:g}), "
+            f"{_shown(best['test']['final_mean'])} at that with the lowest training loss (lr "
+            f"{entry['best_learning_rate']:g})."
         )
     return found
+
+
+def _shown(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.3g}"
 
 
 def _leaders(summary: Summary, *, timed: bool) -> str:

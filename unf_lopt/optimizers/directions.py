@@ -200,7 +200,7 @@ def _whitened_by_means(m: jax.Array, v: tuple[jax.Array, ...]) -> jax.Array:
     if len(v) == 1:
         return whitened(m, v[0])
     row, column = v
-    return whitened(m, row / (jnp.mean(row) + SMALLEST_SQUARE) * column)
+    return whitened(m, row / _or_one(jnp.mean(row)) * column)
 
 
 def orthogonalized(

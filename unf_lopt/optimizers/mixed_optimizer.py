@@ -104,7 +104,10 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         """Name and every option, as plain data."""
         return {
             "optimizer": self.name,
-            "mixed": dataclasses.asdict(self._options),
+            "mixed": {
+                **dataclasses.asdict(self._options),
+                "directions": list(self._options.directions),
+            },
             "frozen": frozen_data(self.frozen, self.name),
         }
 
