@@ -70,8 +70,8 @@ DEMO_DIR ?= runs/demo
 
 .PHONY: demo
 demo: setup  ## meta-train a small optimizer on real images, then compare it with tuned baselines
-	$(RUN) -m unf_lopt.train --config_file=demo.gin --train_log_dir=$(DEMO_DIR)/unf_controller
-	$(RUN) -m unf_lopt.evaluate --train_log_dir=$(DEMO_DIR)/unf_controller \
+	$(RUN) -m unf_lopt.train --config_file=demo.gin --train_log_dir=$(DEMO_DIR)/mixed_step
+	$(RUN) -m unf_lopt.evaluate --train_log_dir=$(DEMO_DIR)/mixed_step \
 	  --output_dir=$(DEMO_DIR)/evaluation
 
 # ----------------------------------------------------------------------------------------- tests
