@@ -79,17 +79,18 @@ PYTEST_ARGS ?=
 # Processes that share the tests; each takes up to 5 GB.
 PROCESSES ?= 2
 PYTEST = python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(PYTEST_ARGS)
-# $(call suite,VENV,PATHS): every test that is not slow, of some paths or of all. Those of the
-# evaluation run with the compiler's default settings, all others with those of tests/conftest.py,
-# which compile faster.
+# $(call suite,VENV): every test that is not slow. Those of the evaluation run with the compiler's
+# default settings, all others with those of tests/conftest.py, which compile faster.
 define suite
-	$(1)/bin/$(PYTEST) -m 'not slow' --ignore=tests/evaluation $(2)
+	$(1)/bin/$(PYTEST) -m 'not slow' --ignore=tests/evaluation
 	XLA_FLAGS= $(1)/bin/$(PYTEST) -m 'not slow' tests/evaluation
 endef
 
 # The rooms that meet the ecosystem; symmetry and layers never import it.
 MET_BY_ECOSYSTEM := tests/ecosystem tests/evaluation tests/optimizers tests/outer_training \
   tests/tasks tests/test_configs.py tests/test_inspect.py
+# Where versions of Python and of other packages make a difference.
+VERSIONED := tests/ecosystem tests/estimators tests/optimizers tests/outer_training tests/runs
 
 .PHONY: test test-slow test-lowest test-newer test-main lint types
 test: lint  ## lint, and every test that is not marked slow
@@ -98,15 +99,15 @@ test: lint  ## lint, and every test that is not marked slow
 test-slow: setup  ## the tests marked slow
 	$(VENV)/bin/$(PYTEST) -m slow
 
-test-lowest: $(LOWEST_VENV)/installed  ## the suite with the lowest versions that setup.py allows
-	$(call suite,$(LOWEST_VENV))
+test-lowest: $(LOWEST_VENV)/installed  ## what depends on versions, with the lowest that setup.py allows
+	$(LOWEST_VENV)/bin/$(PYTEST) -m 'not slow' $(VERSIONED)
 
-test-newer: | $(UV)  ## the suite with a newer Python, where there is one (NEWER_PYTHON=)
+test-newer: | $(UV)  ## the same with a newer Python, where there is one (NEWER_PYTHON=)
 	@if [ -z '$(NEWER_PYTHON)' ]; then \
-	  echo 'No Python from 3.12 to 3.13 here; the suite is not run with a newer one.'; \
+	  echo 'No Python from 3.12 to 3.13 here; nothing is run with a newer one.'; \
 	else \
 	  $(MAKE) $(NEWER_VENV)/installed NEWER_PYTHON='$(NEWER_PYTHON)' && \
-	  $(NEWER_VENV)/bin/$(PYTEST) -m 'not slow'; \
+	  $(NEWER_VENV)/bin/$(PYTEST) -m 'not slow' $(VERSIONED); \
 	fi
 
 test-main: setup  ## what uses the ecosystem, with its GitHub main: LEARNED_OPTIMIZATION=/its/checkout

@@ -177,10 +177,11 @@ FOLDERS = ("", "{tmp}/file", "{tmp}/file/run", "/proc/run", "/dev/null", "/proc/
 
 # Further flags of evaluate, on a run that there is.
 EVALUATE = (
-    "--gin_bindings=evaluate.baselines=('sgd',)",
+    "--gin_bindings=evaluate.baselines=('lion',)",
     "--gin_bindings=evaluate.baselines='adam'",
     "--gin_bindings=evaluate.baselines=()",
     "--gin_bindings=evaluate.baselines=(3,)",
+    "--gin_bindings=evaluate.num_tuning_seeds=0",
     "--gin_bindings=evaluate.learning_rates=(-0.1,)",
     "--gin_bindings=evaluate.learning_rates=(0.1, 0)",
     "--gin_bindings=evaluate.learning_rates=0.1",
