@@ -3,9 +3,8 @@
 A step is the loss, its gradient and the optimizer, compiled as one program that gives its buffers
 back. The networks are an MLP 784-512-512-10 (batch 128), a CNN, an LSTM and a Transformer of four
 layers and width 256 (batch 8 × 128). Time is the median of rounds in which the optimizers take
-turns, over Adam's of the same round; one optimizer orthogonalizes in some steps only, so a round is
-of as many steps as that takes. Memory is of the optimizer's update alone: what the compiled program
-needs beside its arguments and results, and its state, over the size of the parameters.
+turns, over Adam's of the same round. Memory is of the optimizer's update alone: what the compiled
+program needs beside its arguments and results, and its state, over the size of the parameters.
 
     python benchmarks/step.py --networks mlp lstm --only controller --output=runs/step.json
 """

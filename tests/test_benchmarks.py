@@ -47,7 +47,6 @@ def test_layers_write_their_figures(tmp_path):
     assert len(shown.splitlines()) == 2 + len(figures)
 
 
-@pytest.mark.slow
 def test_differences_of_a_comparison_are_paired():
     """What both optimizers share, an inner seed that is hard, is in no interval."""
     ones, others = [[1.0, 9.0], [1.2, 9.2]], [[0.0, 8.0], [0.0, 8.0]]

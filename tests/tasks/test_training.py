@@ -58,7 +58,6 @@ def test_it_is_evaluated_and_the_report_says_on_what(runs, tmp_path):
     assert summary["paper_horizon"] == 2000
 
 
-@pytest.mark.slow
 def test_data_without_a_source_say_nothing():
     assert ecosystem.data_source(None) == ""
     assert ecosystem.data_source(gin.get_configurable("digits_mlp")().datasets) == ""

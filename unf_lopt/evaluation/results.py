@@ -6,7 +6,6 @@ import csv
 import importlib.metadata
 import io
 import platform
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -68,7 +67,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "horizon": protocol.horizon,
         "paper_horizon": _paper_horizon(outcome.task_family.name),
         "seeds": protocol.num_seeds,
-        "tuning_seeds": len(next(iter(_sweep(outcome))).final("train")),
+        "tuning_seeds": len(
+            next(iter(outcome.sweeps[outcome.main_baseline].values())).final("train")
+        ),
         "seed": protocol.seed,
         "data_seed": protocol.data_seed,
         "eval_every": protocol.eval_every,
@@ -111,10 +112,6 @@ def curves_csv(outcome: Outcome) -> str:
         for rate in sorted(by_rate):
             write(setting_name(name, rate), "tuning", by_rate[rate])
     return text.getvalue()
-
-
-def _sweep(outcome: Outcome) -> Iterable[Curves]:
-    return (curves for by_rate in outcome.sweeps.values() for curves in by_rate.values())
 
 
 def _paper_horizon(task: str) -> int:

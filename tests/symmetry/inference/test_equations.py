@@ -22,7 +22,6 @@ def one_each():
     return programs.run(programs.one_each(0))
 
 
-@pytest.mark.slow
 def test_no_equation_is_wrong(one_each):
     assert not one_each.violations, "\n\n".join(one_each.violations)
 
@@ -32,7 +31,6 @@ def test_most_axes_stay_free(one_each):
     assert one_each.free_axes > 0.6 * one_each.all_axes
 
 
-@pytest.mark.slow
 def test_every_primitive_that_has_a_rule_is_met(one_each):
     missing = _known() - programs.OUT_OF_REACH.keys() - set(+one_each.met)
     assert not missing
