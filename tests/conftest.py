@@ -12,7 +12,8 @@ from hypothesis import settings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # The suite compiles many small programs and runs each a few times: compiling is what takes time.
-# XLA's older way to make loops of fusions, in one module, takes a fifteenth of the newer one's time.
+# XLA's older emitter of loops, in one module, takes a fifteenth of the newer one's time for large
+# programs.
 COMPILES_FAST = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",

@@ -1,31 +1,34 @@
 """Networks of equivariant layers: laws, depth, batches, precision, memory options."""
 
+import functools
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.layers.random_arrays import random_tree
 from tests.strategies import from_axes, mlp_spec
 from unf_lopt import UNF, InvariantPool, PermutationSpec, UNFLinear, assert_equivariant
 from unf_lopt.layers import EquivariantNetwork, PointwiseMLP, TiedLinear, equivariant_linear
-from unf_lopt.symmetry import random_features
 
 SPEC = from_axes(
     {"w": ("a", "b"), "v": ("b", "pixels"), "square": ("b", "b"), "bias": ("b",), "scale": ()},
     fixed={"pixels"},
 )
-FEATURES = random_features(SPEC, jax.random.key(0), 3)
+FEATURES = jax.tree.map(jnp.float32, random_tree(SPEC, 0, 3))
 both = pytest.mark.parametrize("coefficients", ["per_pair", "tied"])
 
 
 def network(*channels, coefficients="per_pair", spec=SPEC, **options):
-    """The network as a Haiku transform that may use keys."""
-    return hk.transform(
+    """The network as a Haiku transform that may use keys, each function one program."""
+    own = hk.transform(
         lambda x, is_training=False: UNF(
             channels, spec, coefficients=coefficients, initialization="lecun", **options
         )(x, is_training)
     )
+    return hk.Transformed(jax.jit(own.init), jax.jit(own.apply, static_argnums=3))
 
 
 def randomized(params, seed=0):
@@ -37,10 +40,10 @@ def randomized(params, seed=0):
 @pytest.mark.parametrize("options", [{}, {"residual": True, "normalize": True}])
 def test_equivariant(coefficients, options):
     with jax.enable_x64(True):
-        features = random_features(SPEC, jax.random.key(0), 3)
+        features = random_tree(SPEC, 0, 3)
         own = network(4, 2, coefficients=coefficients, activation=jnp.tanh, **options)
         params = randomized(own.init(jax.random.key(1), features))
-        apply = jax.jit(lambda x: own.apply(params, None, x))
+        apply = functools.partial(own.apply, params, None)
         assert_equivariant(apply, SPEC, jax.random.key(2), features=features)
         assert apply(features)["w"].shape == (2, 3, 2)
 
@@ -56,19 +59,17 @@ def test_the_module_is_the_plain_network(coefficients):
     for name, value in params["unf"].items():
         layer, _, parameter = name.partition(".")
         plain.setdefault(layer, {})[parameter] = value
-    expected = EquivariantNetwork(layers).apply(plain, FEATURES)
+    expected = jax.jit(EquivariantNetwork(layers).apply)(plain, FEATURES)
     found = own.apply(params, None, FEATURES)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
-    assert jax.tree.map(jnp.shape, EquivariantNetwork(layers).init(jax.random.key(3), 3)) == (
-        jax.tree.map(jnp.shape, plain)
-    )
+    shapes = jax.eval_shape(lambda: EquivariantNetwork(layers).init(jax.random.key(3), 3))
+    assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, plain)
 
 
 @both
-@pytest.mark.parametrize("depth", [2, 8])
-def test_residual_and_normalized_it_stays_stable_at_depth(coefficients, depth):
-    spec = mlp_spec((5, 4, 3))
-    features = random_features(spec, jax.random.key(0), 8)
+def test_residual_and_normalized_it_stays_stable_at_depth(coefficients):
+    spec, depth = mlp_spec((5, 4, 3)), 8
+    features = jax.tree.map(jnp.float32, random_tree(spec, 0, 8))
     options = {"residual": True, "normalize": True, "coefficients": coefficients, "spec": spec}
     own = network(*[8] * depth, **options)
     params = own.init(jax.random.key(1), features)
@@ -101,9 +102,9 @@ def test_a_batch_of_weight_spaces(coefficients):
 def test_channels_in_bfloat16(coefficients):
     own = network(4, 2, coefficients=coefficients, residual=True, normalize=True)
     params = own.init(jax.random.key(1), FEATURES)
-    exact = jax.jit(own.apply)(params, None, FEATURES)
+    exact = own.apply(params, None, FEATURES)
     half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, FEATURES))
-    outputs = jax.jit(own.apply)(half[0], None, half[1])
+    outputs = own.apply(half[0], None, half[1])
     for path in SPEC.paths:
         assert outputs[path].dtype == jnp.bfloat16
         scale = float(jnp.max(jnp.abs(exact[path])))
@@ -130,7 +131,7 @@ def test_dropout():
     params = own.init(jax.random.key(1), FEATURES)
     evaluate = own.apply(params, None, FEATURES)
     jax.tree.map(np.testing.assert_array_equal, evaluate, own.apply(params, None, FEATURES, False))
-    train = jax.jit(lambda key: own.apply(params, key, FEATURES, True)["w"])
+    train = lambda key: own.apply(params, key, FEATURES, True)["w"]  # noqa: E731
     one, other = train(jax.random.key(1)), train(jax.random.key(2))
     assert jnp.any(one != other) and jnp.all(one == train(jax.random.key(1)))
 
@@ -145,10 +146,11 @@ def test_the_last_layer_may_start_at_zero(coefficients):
 
 def test_pooling_is_invariant():
     with jax.enable_x64(True):
-        features = random_features(SPEC, jax.random.key(0), 3)
+        features = random_tree(SPEC, 0, 3)
         pool = hk.without_apply_rng(hk.transform(lambda x: InvariantPool(SPEC)(x)))
-        vector = pool.apply({}, features)
-        moved = pool.apply({}, SPEC.permute(features, SPEC.sample(jax.random.key(1))))
+        apply, permutation = jax.jit(pool.apply), SPEC.sample(jax.random.key(1))
+        vector = apply({}, features)
+        moved = apply({}, SPEC.permute(features, jax.device_get(permutation)))
         assert vector.shape == (len(SPEC.paths) * 3,)
         np.testing.assert_allclose(vector, moved, atol=1e-14)
         np.testing.assert_allclose(vector[-3:], features["w"].mean((0, 1)))
@@ -158,9 +160,9 @@ def test_tied_linear_as_a_module():
     layer = hk.without_apply_rng(
         hk.transform(lambda x: UNFLinear(2, SPEC, coefficients="tied", cross_terms=True)(x))
     )
-    params = layer.init(jax.random.key(0), FEATURES)
-    plain = TiedLinear(SPEC, 2, cross_terms=True).apply(params["unf_linear"], FEATURES)
-    jax.tree.map(np.testing.assert_array_equal, layer.apply(params, FEATURES), plain)
+    params = jax.jit(layer.init)(jax.random.key(0), FEATURES)
+    plain = jax.jit(TiedLinear(SPEC, 2, cross_terms=True).apply)(params["unf_linear"], FEATURES)
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(layer.apply)(params, FEATURES), plain)
 
 
 @both
@@ -175,7 +177,7 @@ def test_a_trunk_may_as_well_come_before(coefficients, fixed_axes):
         fixed={"pixels"},
         sizes={"heads": 2},
     )
-    features = random_features(spec, jax.random.key(0), 3)
+    features = jax.tree.map(jnp.float32, random_tree(spec, 0, 3))
 
     def layer(x, within):
         trunk = PointwiseMLP((5, 4), activate_final=True)
@@ -183,8 +185,10 @@ def test_a_trunk_may_as_well_come_before(coefficients, fixed_axes):
         return linear(x, trunk) if within else linear(trunk(x))
 
     transformed = hk.without_apply_rng(hk.transform(layer))
-    params = randomized(transformed.init(jax.random.key(1), features, True))
-    within, before = (transformed.apply(params, features, own) for own in (True, False))
+    shapes = jax.eval_shape(lambda x: transformed.init(jax.random.key(1), x, True), features)
+    params = randomized(shapes)
+    apply = jax.jit(transformed.apply, static_argnums=2)
+    within, before = (apply(params, features, own) for own in (True, False))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), within, before)
     assert max(np.max(np.abs(leaf)) for leaf in within.values()) > 0.1
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.layers.random_arrays import random_params, random_tree
 from tests.strategies import from_axes
 from unf_lopt import assert_equivariant
 from unf_lopt.layers import ROLES, TiedLinear, role_features, roles_of
-from unf_lopt.symmetry import random_features
 
 SPEC = from_axes(
     {
@@ -45,10 +45,10 @@ def test_roles_by_axes_and_names():
 def test_they_are_channels_that_permutations_leave_alone():
     with jax.enable_x64(True):
         layer = TiedLinear(SPEC, 2)
-        params = layer.init(jax.random.key(0), 1 + len(ROLES))
+        params = random_params(layer, 0, 1 + len(ROLES))
         apply = jax.jit(lambda x: layer.apply(params, role_features(SPEC, x)))
-        assert_equivariant(apply, SPEC, jax.random.key(1), channels=1)
-        features = random_features(SPEC, jax.random.key(2), 1)
+        features = random_tree(SPEC, 2, 1)
+        assert_equivariant(apply, SPEC, jax.random.key(1), features=features)
         codes = role_features(SPEC, features)["head/w"][..., 1:]
         expected = [role in ("weight", "last") for role in ROLES]
         np.testing.assert_array_equal(codes, jnp.broadcast_to(jnp.array(expected), codes.shape))

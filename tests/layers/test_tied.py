@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.layers.random_arrays import random_params, random_tree
@@ -11,7 +11,6 @@ from tests.strategies import from_axes, mlp_spec, specs
 from unf_lopt import assert_equivariant, count_maps
 from unf_lopt.layers import TiedLinear, untied
 from unf_lopt.layers._tied_means import LONG, _mean
-from unf_lopt.symmetry import random_features
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +23,7 @@ small = specs(max_tensors=4, max_rank=3).filter(lambda spec: count_maps(spec) <=
 
 
 @given(small, st.booleans(), st.booleans(), st.sampled_from(["tensor", "none"]), st.integers(0, 99))
+@settings(max_examples=20)  # each is two layers
 def test_the_full_layer_contains_it(spec, cross_terms, balanced, bias, seed):
     layer = TiedLinear(spec, 2, cross_terms=cross_terms, balanced=balanced, bias=bias)
     params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
@@ -55,10 +55,10 @@ def test_the_same_parameters_for_every_weight_space(one, other):
 
 def test_parameters_move_to_another_architecture():
     layer = TiedLinear(mlp_spec((5, 4, 3)), 2)
-    params = layer.init(jax.random.key(0), 3)
+    params = random_params(layer, 0, 3)
     for spec in (mlp_spec((7,) * 6), from_axes({"w": ("a", "a", "b"), "s": ()})):
         other = TiedLinear(spec, 2)
-        outputs = jax.jit(other.apply)(params, random_features(spec, jax.random.key(1), 3))
+        outputs = jax.jit(other.apply)(params, random_tree(spec, 1, 3))
         assert all(np.all(np.isfinite(leaf)) for leaf in outputs.values())
 
 

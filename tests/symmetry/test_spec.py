@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.layers.random_arrays import random_tree
 from tests.strategies import mlp_spec, specs
 from unf_lopt import PermutationSpec, SpecError, SymmetryError, assert_equivariant
-from unf_lopt.symmetry import random_features
 
 PARAMS = {"linear": {"w": jnp.zeros((5, 3)), "b": jnp.zeros(3)}, "scale": jnp.zeros(())}
 NAMES = {"linear": {"w": ("pixels", "hidden"), "b": ("hidden",)}, "scale": ()}
@@ -69,15 +69,19 @@ def test_nothing_to_permute():
         PermutationSpec.from_names({"w": ("a", "b")}, {"w": jnp.zeros((0, 3))})
 
 
+def elements(spec, seed):
+    """Two random ones of the group, as NumPy arrays."""
+    generator = np.random.default_rng(seed)
+    return [{n: generator.permutation(size) for n, size in spec.groups.items()} for _ in range(2)]
+
+
 @given(specs(), st.integers(0, 99))
 def test_permute_is_a_group_action(spec, seed):
-    keys = jax.random.split(jax.random.key(seed), 3)
-    tree = random_features(spec, keys[0], 2)
-    first, second = spec.sample(keys[1]), spec.sample(keys[2])
+    tree, first, second = random_tree(spec, seed, 2), *elements(spec, seed)
     one_by_one = spec.permute(spec.permute(tree, first), second)
     composed = {name: first[name][second[name]] for name in spec.groups}
     at_once = spec.permute(tree, composed)
-    inverse = {name: jnp.argsort(index) for name, index in first.items()}
+    inverse = {name: np.argsort(index) for name, index in first.items()}
     back = spec.permute(spec.permute(tree, first), inverse)
     for path in spec.paths:
         np.testing.assert_array_equal(one_by_one[path], at_once[path])
@@ -87,11 +91,10 @@ def test_permute_is_a_group_action(spec, seed):
 @given(specs(), st.integers(0, 99), st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
 def test_composition_and_inverse(spec, seed, some, others):
     """Of elements that need not name every group."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    tree = random_features(spec, keys[0], 2)
+    tree = random_tree(spec, seed, 2)
     first, second = (
-        {name: index for n, (name, index) in enumerate(spec.sample(key).items()) if n in kept}
-        for key, kept in ((keys[1], some), (keys[2], others))
+        {name: index for n, (name, index) in enumerate(element.items()) if n in kept}
+        for element, kept in zip(elements(spec, seed), (some, others), strict=True)
     )
     once = spec.permute(tree, spec.compose(first, second))
     twice = spec.permute(spec.permute(tree, first), second)

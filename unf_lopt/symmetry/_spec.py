@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt.symmetry import _axes
+from unf_lopt.symmetry._arrays import namespace
 from unf_lopt.symmetry._axes import Axis
 from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry._names import (
@@ -206,7 +206,8 @@ class PermutationSpec:
           permutation: ``{group: index array}``; groups left out stay as they are.
 
         Returns:
-          The permuted tree.
+          The permuted tree. NumPy arrays stay so where the permutation is of such, and nothing
+          is compiled for them.
 
         Raises:
           SpecError: the tree does not fit, or the permutation names something else than a group
@@ -218,8 +219,9 @@ class PermutationSpec:
         for leaf, axes in zip(leaves, self.axes, strict=True):
             for position, axis in enumerate(axes):
                 if not permutation.keys().isdisjoint(_axes.spaces_of(axis)):
-                    index = _axes.index_of(axis, permutation, self.spaces)
-                    leaf = jnp.take(leaf, index, axis=position)
+                    xp = namespace(leaf, *permutation.values())
+                    index = _axes.index_of(axis, permutation, self.spaces, xp)
+                    leaf = xp.take(leaf, index, axis=position)
             permuted.append(leaf)
         return unflatten(permuted)
 
@@ -243,8 +245,9 @@ class PermutationSpec:
         self._check_permutation(second, "compose")
         one, other = dict(first), dict(second)
         for name in one.keys() & other.keys():
-            one[name] = jnp.take(jnp.asarray(first[name]), jnp.asarray(second[name]))
-        return {name: jnp.asarray(index) for name, index in {**other, **one}.items()}
+            xp = namespace(first[name], second[name])
+            one[name] = xp.take(xp.asarray(first[name]), xp.asarray(second[name]))
+        return {name: namespace(index).asarray(index) for name, index in {**other, **one}.items()}
 
     def inverse(self, permutation: Permutation) -> dict[str, jax.Array]:
         """The group element that undoes another one.
@@ -259,7 +262,10 @@ class PermutationSpec:
           SpecError: it names something else than a group, or has another length.
         """
         self._check_permutation(permutation, "inverse")
-        return {name: jnp.argsort(jnp.asarray(index)) for name, index in permutation.items()}
+        return {
+            name: namespace(index).argsort(namespace(index).asarray(index))
+            for name, index in permutation.items()
+        }
 
     def to_json(self) -> str:
         """The spec as JSON text; :meth:`from_json` reads it back."""

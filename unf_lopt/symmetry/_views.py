@@ -10,10 +10,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt.symmetry import _axes
+from unf_lopt.symmetry._arrays import namespace
 from unf_lopt.symmetry._axes import Axis, Product, Sum
 
 PyTree = Any
@@ -87,9 +87,9 @@ def _split(x: Any, axes: Sequence[Axis], sizes: Mapping[str, int]) -> list[Any]:
         lengths = [_axes.size_of(part, sizes) for part in _axes.parts_of(axis)]
         if isinstance(axis, Product):
             shape = np.shape(x)
-            x = jnp.reshape(x, (*shape[:position], *lengths, *shape[position + 1 :]))
+            x = namespace(x).reshape(x, (*shape[:position], *lengths, *shape[position + 1 :]))
             return _split(x, (*before, *axis.factors, *after), sizes)
-        pieces = jnp.split(x, np.cumsum(lengths)[:-1], axis=position)
+        pieces = namespace(x).split(x, np.cumsum(lengths)[:-1], axis=position)
         return [
             block
             for piece, term in zip(pieces, axis.terms, strict=True)
@@ -105,9 +105,9 @@ def _join(blocks: Iterator[Any], axes: Sequence[Axis]) -> Any:
         before, after = axes[:position], axes[position + 1 :]
         pieces = [_join(blocks, (*before, *part, *after)) for part in _alternatives(axis)]
         if isinstance(axis, Sum):
-            return jnp.concatenate(pieces, axis=position)
+            return namespace(*pieces).concatenate(pieces, axis=position)
         (piece,) = pieces
         shape, end = piece.shape, position + len(axis.factors)
         length = int(np.prod(shape[position:end], dtype=int))
-        return jnp.reshape(piece, (*shape[:position], length, *shape[end:]))
+        return namespace(piece).reshape(piece, (*shape[:position], length, *shape[end:]))
     return next(blocks)
