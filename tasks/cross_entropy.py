@@ -1,7 +1,7 @@
 """What the inner tasks have in common: the cross-entropy of a Haiku network's logits."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 
 import haiku as hk
 import jax
@@ -10,7 +10,7 @@ import optax
 
 from unf_lopt import ecosystem
 
-Params = dict[str, dict[str, jax.Array]]
+Params = MutableMapping[str, MutableMapping[str, jax.Array]]
 Batch = dict[str, jax.Array]
 
 

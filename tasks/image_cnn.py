@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import gin
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks.convolution import PatchConv2D
 from unf_lopt.tasks.cross_entropy import ImageTask, require_sizes
 from unf_lopt.tasks.data import digits_datasets
@@ -50,7 +50,7 @@ class ImageCNN(ImageTask):
         super().__init__(datasets, network, name)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def digits_cnn(
     channels: Sequence[int] = (16, 32), batch_size: int = 128, data_seed: int = 0
 ) -> ImageCNN:
@@ -71,7 +71,7 @@ def digits_cnn(
 digits_cnn_family = family_of(digits_cnn)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def Conv_Digits8_16x32(data_seed: int = 0) -> ImageCNN:
     """The paper's CNN on 8x8 digits, batch 128, named as the ecosystem names its tasks.
 
@@ -84,7 +84,7 @@ def Conv_Digits8_16x32(data_seed: int = 0) -> ImageCNN:
     return digits_cnn((16, 32), 128, data_seed)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def cifar10_cnn() -> ImageCNN:
     """The paper's CNN: CIFAR-10 at 16x16, channels 16 and 32, batch 128.
 
@@ -102,4 +102,4 @@ def cifar10_cnn() -> ImageCNN:
     return ImageCNN(datasets, (16, 32), name="Conv_Cifar10_16_16x32")
 
 
-Conv_Cifar10_16_16x32 = gin.configurable("Conv_Cifar10_16_16x32", module="unf_lopt")(cifar10_cnn)
+Conv_Cifar10_16_16x32 = configurable("Conv_Cifar10_16_16x32")(cifar10_cnn)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import gin
 import haiku as hk
 import jax
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks.cross_entropy import ImageTask, require_sizes
 from unf_lopt.tasks.data import digits_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
@@ -40,7 +40,7 @@ class ImageMLP(ImageTask):
         super().__init__(datasets, network, name)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def digits_mlp(
     hidden_sizes: Sequence[int] = (32,), batch_size: int = 128, data_seed: int = 0
 ) -> ImageMLP:
@@ -62,7 +62,7 @@ def digits_mlp(
 digits_mlp_family = family_of(digits_mlp)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def ImageMLP_Digits8_Relu32(data_seed: int = 0) -> ImageMLP:
     """The paper's 64-32-10 MLP on 8x8 digits, batch 128, named as the ecosystem names its tasks.
 
@@ -75,7 +75,7 @@ def ImageMLP_Digits8_Relu32(data_seed: int = 0) -> ImageMLP:
     return digits_mlp((32,), 128, data_seed)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def fashion_mnist_mlp() -> "ecosystem.Task":
     """The ecosystem's `ImageMLP_FashionMnist8_Relu32`, once its data are known to be there.
 

@@ -5,9 +5,8 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec
 
-import gin
-
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 
 Arguments = ParamSpec("Arguments")
 
@@ -33,5 +32,5 @@ def family_of(
     make_family.__name__ = make_family.__qualname__ = name
     make_family.__doc__ = f"The family that always gives `{make_task.__name__}`, of its arguments."
     # gin checks bindings against the signature, and asks what the function itself says of it.
-    make_family.__signature__ = inspect.signature(make_task)
-    return gin.configurable(name, module="unf_lopt")(make_family)
+    vars(make_family)["__signature__"] = inspect.signature(make_task)
+    return configurable(name)(make_family)

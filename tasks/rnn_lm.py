@@ -1,11 +1,11 @@
 """The paper's third inner task: a recurrent network that predicts the next byte of a text."""
 
-import gin
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks.cross_entropy import LanguageModelTask, require_sizes
 from unf_lopt.tasks.data import ByteVocabulary, docs_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
@@ -58,7 +58,7 @@ class RNNLanguageModel(LanguageModelTask):
         super().__init__(datasets, network, name)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def docs_rnn(
     embedding_size: int = EMBEDDING_SIZE,
     hidden_size: int = HIDDEN_SIZE,
@@ -86,7 +86,7 @@ def docs_rnn(
 docs_rnn_family = family_of(docs_rnn)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def RNNLM_docsbytes_Patch16_IRNN64_Embed32(data_seed: int = 0) -> RNNLanguageModel:
     """The paper's RNN on CPython's documentation, named as the ecosystem names its tasks.
 
@@ -99,7 +99,7 @@ def RNNLM_docsbytes_Patch16_IRNN64_Embed32(data_seed: int = 0) -> RNNLanguageMod
     return docs_rnn(EMBEDDING_SIZE, HIDDEN_SIZE, LENGTH, BATCH_SIZE, data_seed)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def lm1b_rnn() -> RNNLanguageModel:
     """The paper's RNN: the bytes of LM1B, length 16, batch 64.
 
@@ -118,6 +118,6 @@ def lm1b_rnn() -> RNNLanguageModel:
     return RNNLanguageModel(datasets, EMBEDDING_SIZE, HIDDEN_SIZE, name=name)
 
 
-RNNLM_lm1bbytes_Patch16_IRNN64_Embed32 = gin.configurable(
-    "RNNLM_lm1bbytes_Patch16_IRNN64_Embed32", module="unf_lopt"
-)(lm1b_rnn)
+RNNLM_lm1bbytes_Patch16_IRNN64_Embed32 = configurable("RNNLM_lm1bbytes_Patch16_IRNN64_Embed32")(
+    lm1b_rnn
+)

@@ -1,9 +1,9 @@
 """The paper's fourth inner task: a small Transformer that predicts the next token of a text."""
 
-import gin
 import jax
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks.cross_entropy import LanguageModelTask, require_sizes
 from unf_lopt.tasks.data import docs_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
@@ -67,7 +67,7 @@ class TransformerLanguageModel(LanguageModelTask):
         super().__init__(datasets, network, name)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def docs_transformer(
     num_blocks: int = NUM_BLOCKS,
     width: int = WIDTH,
@@ -97,7 +97,7 @@ def docs_transformer(
 docs_transformer_family = family_of(docs_transformer)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def TransformerLM_docsbytes_Patch8_2layer_32width(data_seed: int = 0) -> TransformerLanguageModel:
     """The paper's Transformer on CPython's documentation, named as the ecosystem names its tasks.
 
@@ -110,7 +110,7 @@ def TransformerLM_docsbytes_Patch8_2layer_32width(data_seed: int = 0) -> Transfo
     return docs_transformer(NUM_BLOCKS, WIDTH, NUM_HEADS, LENGTH, BATCH_SIZE, data_seed)
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def lm1b_transformer(vocabulary: str | None = None) -> TransformerLanguageModel:
     """The paper's Transformer: LM1B in 32,100 word pieces, length 8, batch 8.
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def digits_splits() -> Mapping[str, Mapping[str, np.ndarray]]:
             "pip install 'unf_lopt[experiments]'"
         ) from error
 
-    digits = load_digits()
+    digits: Any = load_digits()  # a Bunch, whose attributes no annotation names
     arrays = {
         "image": (digits.images[..., None] / 16).astype(np.float32),
         "label": digits.target.astype(np.int32),

@@ -27,9 +27,9 @@ def sentence_piece_vocabulary(path: str | os.PathLike[str] | None = None, *, sta
       ImportError: seqio is not installed.
     """
     # Imported here: whoever uses other data need not wait for it.
-    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import constants
 
-    folder = pathlib.Path(tfds.core.constants.DATA_DIR).expanduser()
+    folder = pathlib.Path(constants.DATA_DIR).expanduser()
     path = folder / BUCKET_PATH if path is None else pathlib.Path(path)
     to_go_on = f"To go on without it: the task @{stand_in}() reads bytes."
     if not path.is_file():
@@ -47,6 +47,4 @@ def sentence_piece_vocabulary(path: str | os.PathLike[str] | None = None, *, sta
             "(without dependencies, because theirs is a second copy of TensorFlow).\n"
             f"  {to_go_on}"
         )
-    import seqio
-
-    return seqio.SentencePieceVocabulary(str(path), EXTRA_IDS)
+    return importlib.import_module("seqio").SentencePieceVocabulary(str(path), EXTRA_IDS)

@@ -71,6 +71,9 @@ class Case:
             return self.inner(theta).update(state, grad, loss=jnp.ones(()))
 
         self.update = functools.partial(update, self.theta)
+        self._init = jax.jit(
+            lambda theta, params: self.inner(theta).init(params, num_steps=NUM_STEPS)
+        )
 
     def bound(self, lopt):
         return lopt.bind(self.spec)
@@ -82,19 +85,19 @@ class Case:
     def random_theta(self, seed):
         """Theta with nothing left at an initial zero, and a correction that is seen."""
         generator = np.random.default_rng(seed)
-        theta = self.lopt.init(jax.random.PRNGKey(seed))
+        theta = jax.jit(self.lopt.init)(jax.random.PRNGKey(seed))
         theta = {
             part: jax.tree.map(
-                lambda x, own=NOISE[part]: x + own * generator.normal(size=x.shape), x
+                lambda x, own=NOISE[part]: np.asarray(x) + own * generator.normal(size=x.shape), x
             )
             for part, x in theta.items()
         }
         if "tenth_log_beta" in theta["scalars"]:
-            theta["scalars"]["tenth_log_beta"] = jnp.log(jnp.asarray(0.3)) / 10
-        return theta
+            theta["scalars"]["tenth_log_beta"] = np.log(0.3) / 10
+        return jax.tree.map(jnp.asarray, theta)
 
     def init(self, params):
-        return self.inner(self.theta).init(params, num_steps=NUM_STEPS)
+        return self._init(self.theta, params)
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +126,7 @@ def test_the_whole_update_commutes_with_the_symmetries_of_the_loss(case):
 
     assert case.spec.groups
     channels = [case.problem.random(seed) for seed in range(4)]
-    features = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=-1), *channels)
+    features = jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *channels)
     for seed in range(3):
         key = jax.random.key(seed)
         assert_equivariant(three_steps, case.spec, key, features=features, tolerance=1e-11)
@@ -202,16 +205,15 @@ def test_a_description_is_plain_data_and_makes_the_same_optimizer(case):
     assert description["frozen"] == ["last/b"]
     again = from_description(description).bind(case.spec)
     assert again.description() == description
-    theta = bound.init(jax.random.PRNGKey(0))
-    assert_same(theta, again.init(jax.random.PRNGKey(0)))
-    steps = []
-    for own in (bound, again):
-        transformation = own.transformation(theta, NUM_STEPS)
-        params = case.problem.random(0)
+    params, grad = case.problem.random(0), case.problem.random(1)
+
+    def theta_and_step(lopt):
+        theta = lopt.init(jax.random.PRNGKey(0))
+        transformation = lopt.transformation(theta, NUM_STEPS)
         state = transformation.init(params)
-        grad, loss = case.problem.random(1), jnp.ones(())
-        steps.append(transformation.update(grad, state, params, value=loss))
-    assert_same(*steps)
+        return theta, transformation.update(grad, state, params, value=jnp.ones(()))
+
+    assert_same(*(jax.jit(functools.partial(theta_and_step, own))() for own in (bound, again)))
 
 
 def test_gin_builds_the_same_optimizer_again(case):
@@ -227,4 +229,4 @@ def test_gin_builds_the_same_optimizer_again(case):
     assert built.frozen == ("last/b",)
     assert case.nominal in (getattr(built.options, "nominal", "mixed"), "mixed")
     key = jax.random.PRNGKey(0)
-    assert_same(built.init(key), again.init(key))
+    assert_same(*(jax.jit(own.init)(key) for own in (built, again)))

@@ -26,8 +26,15 @@ def made(name, loss=CHAIN.loss, params=None, spec=None, **options):
     params = CHAIN.random(0, "float32") if params is None else params
     lopt = optimizer(name, **options)
     spec = infer_spec(loss, params) if spec is None else spec
-    theta = lopt.bind(spec).init(KEY)
-    return to_optax(theta, loss, params, optimizer=lopt, num_steps=NUM_STEPS), lopt
+    theta = jax.jit(lopt.bind(spec).init)(KEY)
+    return compiled(to_optax(theta, loss, params, optimizer=lopt, num_steps=NUM_STEPS)), lopt
+
+
+def compiled(transformation):
+    """The same, a step one program."""
+    return optax.GradientTransformationExtraArgs(
+        transformation.init, jax.jit(transformation.update)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,9 +57,8 @@ def test_map_params_walks_the_state(name):
 def test_updates_and_states_keep_shapes_types_and_shardings(name):
     transformation, _ = made(name)
     params = CHAIN.random(0, "float32")
-    step = jax.jit(transformation.update)
     state = transformation.init(params)
-    updates, after = step(CHAIN.random(1, "float32"), state, params, value=LOSS)
+    updates, after = transformation.update(CHAIN.random(1, "float32"), state, params, value=LOSS)
     assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, after)
     assert jax.tree.map(jax.typeof, updates) == jax.tree.map(jax.typeof, params)
     mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -90,7 +96,7 @@ def test_parts_of_the_parameters_are_trained_or_the_error_says_how(name, wrapper
     updates, _ = wrapped.update(grad, wrapped.init(params), params, value=LOSS)
     alone = optimizer(name, frozen=frozen)
     theta = alone.bind(CHAIN.spec).init(KEY)
-    expected = to_optax(theta, CHAIN.loss, params, optimizer=alone, num_steps=NUM_STEPS)
+    expected = compiled(to_optax(theta, CHAIN.loss, params, optimizer=alone, num_steps=NUM_STEPS))
     expected, _ = expected.update(grad, expected.init(params), params, value=LOSS)
     np.testing.assert_allclose(updates["first"]["w"], expected["first"]["w"], rtol=1e-6)
     np.testing.assert_allclose(updates["last"]["w"], expected["last"]["w"], rtol=1e-6)
