@@ -86,11 +86,16 @@ define suite
 	XLA_FLAGS= $(1)/bin/$(PYTEST) -m 'not slow' tests/evaluation
 endef
 
-# The rooms that meet the ecosystem; symmetry and layers never import it.
-MET_BY_ECOSYSTEM := tests/ecosystem tests/evaluation tests/optimizers tests/outer_training \
-  tests/tasks tests/test_configs.py tests/test_inspect.py
-# Where versions of Python and of other packages make a difference.
+# Where the ecosystem's version makes a difference; symmetry and layers never import it.
+MET_BY_ECOSYSTEM := tests/ecosystem tests/estimators tests/evaluation/test_evaluate.py \
+  tests/optimizers/test_optimizers.py tests/outer_training tests/tasks/test_paper_tasks.py \
+  tests/tasks/test_training.py tests/test_configs.py tests/test_inspect.py
+# Where versions of other packages do.
 VERSIONED := tests/ecosystem tests/estimators tests/optimizers tests/outer_training tests/runs
+# Where Python's own version does: files, processes, text, signatures, and types of trees.
+OF_PYTHON := tests/commands tests/ecosystem tests/outer_training tests/runs tests/tasks \
+  tests/optimizers/test_export.py tests/symmetry/test_infer.py tests/symmetry/test_trees.py \
+  tests/symmetry/inference/test_rules.py tests/test_architecture.py tests/test_lightness.py
 
 .PHONY: test test-slow test-lowest test-newer test-main lint types
 test: lint  ## lint, and every test that is not marked slow
@@ -102,12 +107,12 @@ test-slow: setup  ## the tests marked slow
 test-lowest: $(LOWEST_VENV)/installed  ## what depends on versions, with the lowest that setup.py allows
 	$(LOWEST_VENV)/bin/$(PYTEST) -m 'not slow' $(VERSIONED)
 
-test-newer: | $(UV)  ## the same with a newer Python, where there is one (NEWER_PYTHON=)
+test-newer: | $(UV)  ## what depends on Python, with a newer one where it is there (NEWER_PYTHON=)
 	@if [ -z '$(NEWER_PYTHON)' ]; then \
 	  echo 'No Python from 3.12 to 3.13 here; nothing is run with a newer one.'; \
 	else \
 	  $(MAKE) $(NEWER_VENV)/installed NEWER_PYTHON='$(NEWER_PYTHON)' && \
-	  $(NEWER_VENV)/bin/$(PYTEST) -m 'not slow' $(VERSIONED); \
+	  $(NEWER_VENV)/bin/$(PYTEST) -m 'not slow' $(OF_PYTHON); \
 	fi
 
 test-main: setup  ## what uses the ecosystem, with its GitHub main: LEARNED_OPTIMIZATION=/its/checkout

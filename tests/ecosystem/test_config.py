@@ -149,3 +149,12 @@ def test_verbosity_asked_for_is_kept(config):
     flags.FLAGS(["command", f"--config_file={config}", "--verbosity=1"])
     ecosystem.parse_flags_and_config()
     assert flags.FLAGS.verbosity == 1
+
+
+def test_a_configuration_for_the_other_version_says_so_in_one_line():
+    """Also where unknown names are skipped, as the ecosystem's `opt_from_checkpoint` does."""
+    other = {"release": "main", "main": "release"}[ecosystem.version()]
+    lines = [f"import unf_lopt.ecosystem.of_{other}", "GradientLearner.nothing = 3"]
+    message = r"is for learned_optimization .*; here is .*take unf_lopt\.to_optax\(folder\)"
+    with pytest.raises(RuntimeError, match=message):
+        gin.parse_config(lines, skip_unknown=True)

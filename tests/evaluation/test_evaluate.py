@@ -1,6 +1,7 @@
 """The command from end to end, and what it says when something is missing."""
 
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -9,18 +10,37 @@ import jax
 import pytest
 from absl import app
 
+import unf_lopt
 from tests.configs import configure
 from unf_lopt import commands, ecosystem, evaluate
 from unf_lopt.evaluation.baselines import BASELINES
 
 SEEDS, HORIZON = 5, 20
+VERSIONS = ("release", "main")
+GIN = pathlib.Path(unf_lopt.__file__).parent / "gin"
+
+
+def of_other_version(config):
+    """A configuration with the names of the version of the ecosystem that is not here."""
+    own, other = map(names_of_version, sorted(VERSIONS, key=lambda v: v != ecosystem.version()))
+    lines = [line for line in config.splitlines() if line not in own]
+    assert len(lines) < len(config.splitlines())
+    return "\n".join([*other, *lines])
+
+
+def names_of_version(version):
+    text = (GIN / version / "ecosystem.gin").read_text()
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def save_run(folder, *bindings, step=7):
-    """A folder as outer training leaves it: the config, and theta in the ecosystem's format."""
+    """A folder as outer training leaves it: the config, and theta in the ecosystem's format.
+
+    With what the other version of the ecosystem calls otherwise, as if the run were of that one.
+    """
     folder.mkdir(exist_ok=True)
     configure(f"HORIZON = {HORIZON}", *bindings)
-    (folder / "config.gin").write_text(gin.config_str())
+    (folder / "config.gin").write_text(of_other_version(gin.config_str()))
     theta = gin.get_bindings("train")["lopt"].init(jax.random.PRNGKey(0))
     record = ecosystem.ParameterCheckpoint(params=theta, gen_id="", step=step)
     ecosystem.save_state(str(folder / f"params_{step}"), record)

@@ -12,6 +12,7 @@ from typing import Literal
 from unf_lopt.ecosystem import _logs
 
 PACKAGE = "learned_optimization"
+_NAMES = {"release": "release 0.0.1", "main": "GitHub main"}
 
 HOW_TO_GET = """\
 unf_lopt.ecosystem needs learned_optimization, which is not installed. Either the release:
@@ -49,12 +50,25 @@ def version() -> Literal["release", "main"]:
     return "main" if truncated_step.exists() else "release"
 
 
+def require_version(wanted: Literal["release", "main"]) -> None:
+    """Refuses to go on with the other version.
+
+    Raises:
+      RuntimeError: the other one is here. No ImportError, which gin's `skip_unknown` passes over.
+    """
+    if version() != wanted:
+        raise RuntimeError(
+            f"this configuration is for {PACKAGE} {_NAMES[wanted]}; here is {_NAMES[version()]}, "
+            "whose parameters are called otherwise. To go on with a trained theta take "
+            "unf_lopt.to_optax(folder) or `unf-lopt evaluate`, which read runs of both."
+        )
+
+
 def describe() -> str:
     """One line for a log: the ecosystem's version and place, and the version of JAX."""
     jax_version = importlib.metadata.version("jax")
     try:
-        name = {"release": "release 0.0.1", "main": "GitHub main"}[version()]
-        return f"{PACKAGE} {name} ({_folder()}), JAX {jax_version}"
+        return f"{PACKAGE} {_NAMES[version()]} ({_folder()}), JAX {jax_version}"
     except EcosystemMissing:
         return f"{PACKAGE} not installed, JAX {jax_version}"
 
