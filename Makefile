@@ -80,7 +80,7 @@ PYTEST_ARGS ?=
 PROCESSES ?= 2
 PYTEST = python -m pytest --numprocesses=$(PROCESSES) --dist=worksteal $(PYTEST_ARGS)
 # $(call suite,VENV): every test that is not slow. Those of the evaluation run with the compiler's
-# default settings, all others with those of tests/conftest.py, which compile faster.
+# default settings, all others with those of tests/compiler.py, which compile faster.
 define suite
 	$(1)/bin/$(PYTEST) -m 'not slow' --ignore=tests/evaluation
 	XLA_FLAGS= $(1)/bin/$(PYTEST) -m 'not slow' tests/evaluation

@@ -25,11 +25,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import tests.compiler  # isort: skip  # noqa: F401 (before JAX)
+
 import jax
 from jax.extend import core
 
 from tests.symmetry import test_randomness as randomness
-from tests.symmetry.inference import evaluation, expectations, mutations, programs, test_graph
+from tests.symmetry.inference import (
+    evaluation,
+    expectations,
+    mutations,
+    programs,
+    test_graph,
+    test_uniform,
+)
 from tests.symmetry.inference.equivariance import Program
 from tests.symmetry.inference.mutations import Mutant
 from unf_lopt import infer_spec
@@ -64,7 +73,7 @@ class Suite:
             ("expectations", functools.partial(_differs, expectation))
             for expectation in expectations.EXPECTATIONS
         ]
-        self._others_of_all = [*_randomness(), *_model()]
+        self._others_of_all = [*_uniform(), *_randomness(), *_model()]
 
     def __len__(self) -> int:
         return len(self._programs)
@@ -119,6 +128,20 @@ def _randomness() -> Iterator[Check]:
 def _relates_other(loss: Callable, relation: str, b: int, key: jax.Array) -> bool:
     spec = infer_spec(loss, randomness.params_of(b), key, randomness="in_distribution")
     return spec.canonical() != randomness.expected(relation, b).canonical()
+
+
+def _uniform() -> Iterator[Check]:
+    """Layers that use one array: tied if it varies, else not."""
+    for arrays in test_uniform.UNIFORM.values():
+        yield "expectations", functools.partial(_ties_other, arrays, False)
+    for arrays, _ in test_uniform.VARYING.values():
+        yield "expectations", functools.partial(_ties_other, arrays, True)
+
+
+def _ties_other(arrays: Callable, tied: bool) -> bool:
+    loss = test_uniform.loss_with(arrays)
+    first, second = test_uniform.groups_in(infer_spec(loss, test_uniform.PARAMS, test_uniform.X))
+    return (first == second) != tied
 
 
 def _model() -> Iterator[Check]:

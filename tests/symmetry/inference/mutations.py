@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 PACKAGE = "unf_lopt.symmetry.inference"
 FILES = (
     "_graph",
+    "_uniform",
     "_walk",
     "rules.contraction",
     "rules.control_flow",
@@ -30,7 +31,8 @@ FILES = (
 # What records where things come from, and what users are told, is not what is checked here.
 BOOKKEEPING = ("_link(", "edges", "frozen_by", "blame(", "reason", "without_rule", "raise ")
 BOOKKEEPING += ("_nodes", "steps", "_record", "_caller", "_key_flow")
-NOT_MUTATED = {"_link", "parts_of_nodes", "blame", "find", "__init__", "__str__"}
+# `_rule` is called when the module is imported, before anything can be changed.
+NOT_MUTATED = {"_link", "_rule", "parts_of_nodes", "blame", "find", "__init__", "__str__"}
 
 
 @dataclasses.dataclass(frozen=True)

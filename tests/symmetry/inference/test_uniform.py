@@ -86,6 +86,10 @@ def loss_with(arrays):
 def groups_of_layers(loss):
     spec = infer_spec(loss, PARAMS, X)
     assert verify_spec(spec, loss, PARAMS, X, maximality=False).certified
+    return groups_in(spec)
+
+
+def groups_in(spec):
     axes = dict(zip(spec.paths, spec.axes, strict=True))
     assert axes["a"][1] == axes["b"][0]
     assert axes["b"][1] == axes["c"][0]
