@@ -12,7 +12,7 @@ from tests.optimizers.weight_spaces import mixed_spec, random_tree
 from unf_lopt.optimizers import controller as control
 from unf_lopt.optimizers.controller import FEATURES, Controller
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
-from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep, initial_theta
 
 SPEC = mixed_spec()
 ALL = tuple(DIRECTIONS)
@@ -21,6 +21,10 @@ ALL = tuple(DIRECTIONS)
 def _step(matrices, mixed=ALL, **options):
     """A step with a controller."""
     return MixedStep(matrices, mixed, Controller(outputs=len(mixed), **options))
+
+
+def _initial(step):
+    return initial_theta(jax.random.PRNGKey(0), step.mixed, step.controller)
 
 
 STEP = _step(matrices_of(SPEC))
@@ -60,7 +64,7 @@ def _close(found, expected, **tolerance):
 @jax.enable_x64(True)
 def test_permutations_pass_through(pooling):
     step = _step(STEP.matrices, pooling=pooling)
-    theta = _random(step.init_theta(jax.random.PRNGKey(0)))
+    theta = _random(_initial(step))
     theta = jax.tree.map(lambda x: x.astype("f8"), theta)
     trees = [random_tree(seed, "f8") for seed in range(3)]
     permutation = SPEC.sample(jax.random.PRNGKey(3))
@@ -98,7 +102,7 @@ def test_the_ablation_has_as_many_parameters():
 
 
 def test_it_starts_as_the_step_without_it():
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    theta = _initial(CHAIN_STEP)
     alone = MixedStep(CHAIN_STEP.matrices, ALL)
     _close(_chain(theta)[0], _chain({"scalars": theta["scalars"]}, step=alone)[0], rtol=1e-6)
 
@@ -108,7 +112,7 @@ def test_a_direction_alone_is_what_the_mix_of_it_follows(name):
     alone = MixedStep(CHAIN_STEP.matrices, (name,))
     other = "momentum" if name == "adam" else name
     pair = MixedStep(CHAIN_STEP.matrices, ("adam", other))
-    scalars = dict(pair.init_theta(jax.random.PRNGKey(0))["scalars"])
+    scalars = dict(_initial(pair)["scalars"])
     scalars[f"mix_{other}"] = jnp.float32(-1e4 if name == "adam" else 1e4)
     expected = _chain({"scalars": scalars}, step=pair)[0]
     own = {key: x for key, x in scalars.items() if not key.endswith(other)}
@@ -116,14 +120,14 @@ def test_a_direction_alone_is_what_the_mix_of_it_follows(name):
 
 
 def test_the_scale_of_the_loss_does_not_matter():
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)), 0.1)
+    theta = _random(_initial(CHAIN_STEP), 0.1)
     expected = _chain(theta, (1.0, 0.5))[0]
     scaled = _chain(theta, (1000.0, 500.0), scale=1000.0)[0]
     _close(scaled, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_one_theta_is_for_every_network():
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+    theta = _random(_initial(CHAIN_STEP))
     params = RECURRENT.random(0, "f4")
     for matrices in (matrices_of(RECURRENT.spec), matrices_by_shape(params)):
         step = _step(matrices)
@@ -133,14 +137,14 @@ def test_one_theta_is_for_every_network():
 
 @pytest.mark.parametrize("grads", ["zero", "huge"])
 def test_extreme_gradients_and_losses_stay_finite(grads):
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+    theta = _random(_initial(CHAIN_STEP))
     scale = 0.0 if grads == "zero" else 1e15
     moved, state = _chain(theta, (0.0, 0.0), scale=scale)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((moved, state)))
 
 
 def test_the_horizon_may_be_traced_and_anneals():
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    theta = _initial(CHAIN_STEP)
 
     def last(num_steps):
         return _chain(theta, num_steps=num_steps)[0][-1]["first"]["b"]
@@ -150,7 +154,7 @@ def test_the_horizon_may_be_traced_and_anneals():
 
 
 def test_it_is_differentiable_in_theta():
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+    theta = _random(_initial(CHAIN_STEP))
 
     def total(theta, scale):
         return sum(jnp.sum(jnp.square(u)) for u in jax.tree.leaves(_chain(theta, scale=scale)[0]))
@@ -162,7 +166,7 @@ def test_it_is_differentiable_in_theta():
 
 def test_the_state_keeps_its_types():
     params = CHAIN.random(0, "bfloat16")
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    theta = _initial(CHAIN_STEP)
     before = jax.eval_shape(CHAIN_STEP.init, params, 10.0)
     updates, after = jax.eval_shape(CHAIN_STEP.update, theta, params, before, params, 1.0)
     assert after == before
@@ -171,7 +175,7 @@ def test_the_state_keeps_its_types():
 
 def test_the_state_can_be_donated():
     params = CHAIN.random(0, "f4")
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    theta = _initial(CHAIN_STEP)
     update = jax.jit(CHAIN_STEP.update, donate_argnums=2)
     _, state = update(theta, params, CHAIN_STEP.init(params, 10), params, 1.0)
     assert state.iteration == 1

@@ -13,10 +13,10 @@ from unf_lopt._options import check_option
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers.controller import Controller
 from unf_lopt.optimizers.directions import clipped, wide
-from unf_lopt.optimizers.frozen import Frozen, check_paths, trainable, tree_paths, with_frozen
+from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
-from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep, initial_scalars
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep, initial_theta
 from unf_lopt.optimizers.transformation import transformation_with_extra_args
 
 
@@ -113,10 +113,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
 
     def init(self, key: jax.Array) -> PyTree:
         """Initial theta."""
-        theta = {"scalars": initial_scalars(self._options.directions)}
-        if self._controller is not None:
-            theta["controller"] = self._controller.init(key)
-        return theta
+        return initial_theta(key, self._options.directions, self._controller)
 
     def transformation(
         self, theta: PyTree, num_steps: Any = None
@@ -170,12 +167,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             )
         if isinstance(num_steps, int | float) and not num_steps >= 1:
             raise ValueError(f"{self.name}: num_steps={num_steps} must be 1 or more.")
-        if paths := tree_paths(params):
-            check_paths(paths, self.frozen)
-        trained = trainable(params, self.frozen)
-        own = self._for_present(trained)
-        if jax.tree.leaves(trained):
-            own._require_spec().flatten(trained)
+        own, trained = self._starting(params)
         return own._bound_step().init(trained, num_steps)
 
     def _update(

@@ -92,6 +92,16 @@ def initial_scalars(mixed: Sequence[str]) -> Scalars:
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
 
 
+def initial_theta(
+    key: jax.Array, mixed: Sequence[str], controller: control.Controller | None = None
+) -> PyTree:
+    """Theta of a step: ``{"scalars": …}``, with a controller also ``{"controller": …}``."""
+    theta = {"scalars": initial_scalars(mixed)}
+    if controller is not None:
+        theta["controller"] = controller.init(key)
+    return theta
+
+
 @dataclasses.dataclass(frozen=True)
 class MixedStep:
     """``W ← W − α·Σᵢ wᵢ·dᵢ``, a mix of directions with weights that sum to one.
@@ -128,13 +138,6 @@ class MixedStep:
     controller: control.Controller | None = None
     newton_schulz_steps: int = 5
 
-    def init_theta(self, key: jax.Array) -> PyTree:
-        """Initial theta: ``{"scalars": …}``, with a controller also ``{"controller": …}``."""
-        theta = {"scalars": initial_scalars(self.mixed)}
-        if self.controller is not None:
-            theta["controller"] = self.controller.init(key)
-        return theta
-
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
         first, second = zero_momentum(params), zero_momentum(params)  # two, to be donated
@@ -156,7 +159,7 @@ class MixedStep:
         """What a step adds to the parameters, in float32 or wider, and the next state.
 
         Args:
-          theta: as of :meth:`init_theta`.
+          theta: as of :func:`initial_theta`.
           grad: the gradient, a tree like the parameters.
           state: of the last step.
           params: the parameters.
