@@ -15,7 +15,7 @@ from unf_lopt.optimizers.entry_functional import entry_functional
 from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
 from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep, initial_theta
-from unf_lopt.optimizers.statistics import of_tensors, statistics
+from unf_lopt.optimizers.statistics import statistics
 
 SPEC = mixed_spec()
 ALL = tuple(DIRECTIONS)
@@ -245,7 +245,7 @@ def test_no_feature_is_large():
     params, grad = CHAIN.random(0, "f4"), CHAIN.random(1, "f4")
     leaves = [step.matrices.flatten(tree)[0] for tree in (grad, grad, grad, params)]
     leaves[2] = [jnp.square(x) * 1e-20 for x in leaves[2]]
-    found = statistics(of_tensors, *leaves)
+    found = statistics(*leaves)
     running = control.update_running(
         control.start_running(len(leaves[0])), found, jnp.array(1e9), jnp.array(0)
     )

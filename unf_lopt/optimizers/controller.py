@@ -19,7 +19,7 @@ import numpy as np
 
 from unf_lopt.optimizers.lines import KINDS, Lines
 from unf_lopt.optimizers.matrices import ROLES, Matrices
-from unf_lopt.optimizers.statistics import SMALLEST, Statistics, bounded, log
+from unf_lopt.optimizers.statistics import SMALLEST, Leaves, Statistics, bounded, log
 
 Theta = dict[str, Any]
 
@@ -197,27 +197,29 @@ def describe(
     return jnp.concatenate([changing, jnp.asarray(_static(matrices), changing.dtype)], -1)
 
 
-def describe_lines(lines: Lines, of_lines: Statistics, of_tensors: Statistics) -> jax.Array:
+def describe_lines(
+    lines: Lines, first: Leaves, second: Leaves, params: Leaves, found: Statistics
+) -> jax.Array:
     """The features of every row and column, ``[lines, LINE_FEATURES]``.
+
+    Mean squares of the momentum against the second moment, and of momentum, second moment and
+    parameters against those of the whole tensor.
 
     Args:
       lines: of the weight space.
-      of_lines: statistics of rows and columns.
-      of_tensors: of whole tensors.
+      first: the debiased momentum, leaves.
+      second: the debiased second moment.
+      params: the parameters.
+      found: of whole tensors.
     """
-    whole = Statistics(*lines.repeated(jnp.stack(of_tensors, -1)).T)
-    second = log(of_lines.second)
-    changing = [
-        log(of_lines.gradient) - second,
-        log(of_lines.first) - second,
-        of_lines.cosine,
-        log(of_lines.first) - log(whole.first),
-        second - log(whole.second),
-        0.5 * (log(of_lines.params) - log(whole.params)),
-    ]
-    found = bounded(jnp.stack(changing, -1) / _UNIT, _BOUND)
-    kinds = lines.repeated_kinds().astype(found.dtype)
-    return jnp.concatenate([found, kinds], -1)
+    squares = [list(map(jnp.square, first)), list(second), list(map(jnp.square, params))]
+    own = log(jnp.stack([lines.means(leaves) for leaves in squares], -1))
+    whole = log(jnp.stack([found.first, found.second, found.params], -1))
+    relative = own - lines.repeated(whole)
+    changing = jnp.concatenate([own[:, :1] - own[:, 1:2], relative], -1)
+    changing = bounded(changing / _UNIT, _BOUND)
+    kinds = jnp.asarray(lines.repeated_kinds(), changing.dtype)
+    return jnp.concatenate([changing, kinds], -1)
 
 
 def _static(matrices: Matrices) -> np.ndarray:
@@ -233,4 +235,4 @@ def _he(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
 
 
 FEATURES = 3 + 2 * len(DECAYS) + 2 + 1 + len(DECAYS) + 3 + len(ROLES) + 2
-LINE_FEATURES = 6 + KINDS
+LINE_FEATURES = 4 + KINDS

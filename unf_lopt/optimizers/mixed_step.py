@@ -22,7 +22,6 @@ from unf_lopt.optimizers.statistics import (
     SMALLEST,
     Statistics,
     bounded,
-    of_tensors,
     statistics,
 )
 
@@ -197,7 +196,7 @@ class MixedStep:
         m, _ = self.matrices.flatten(directions.unbiased(first, first_decay, count))
         v, _ = self.matrices.flatten(directions.unbiased(second, second_decay, count))
         p, _ = self.matrices.flatten(directions.wide(params))
-        found = statistics(of_tensors, g, m, v, p)
+        found = statistics(g, m, v, p)
         new = state._replace(first=first, second=second, iteration=count)
         changes = jnp.zeros((len(g), len(self.mixed)), jnp.float32)
         factors: Sequence[jax.Array | None] = [None] * len(g)
@@ -208,7 +207,7 @@ class MixedStep:
             decoded = self._decoded(self.controller, own, found, new, loss)
             changes = _bounded(self.controller.read(own, decoded))
             if self.controller.lines:
-                factors = self._of_lines(self.controller, own, (g, m, v, p), found, decoded)
+                factors = self._of_lines(self.controller, own, (m, v, p), found, decoded)
         steps = -jnp.exp(self._log_steps(scalars, found, state) + changes[:, 0])
         weights = self._weights(scalars, state, changes[:, 1:])
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
@@ -252,7 +251,7 @@ class MixedStep:
         self,
         controller: control.Controller,
         theta: PyTree,
-        leaves: Sequence[Leaves],
+        leaves: tuple[Leaves, Leaves, Leaves],
         found: Statistics,
         decoded: jax.Array,
     ) -> Sequence[jax.Array | None]:
@@ -260,8 +259,7 @@ class MixedStep:
         lines = lines_of(self.matrices)
         if not lines.axes:
             return [None] * len(self.matrices.shapes)
-        of_lines = statistics(lines.means, *leaves)
-        features = control.describe_lines(lines, of_lines, found)
+        features = control.describe_lines(lines, *leaves, found)
         out = _bounded(controller.of_lines(theta, lines, features, decoded))
         return lines.spread(jnp.exp(out), self.matrices.shapes)
 

@@ -1,8 +1,8 @@
-"""Mean squares and products of gradient, momentum and parameters: what a controller sees."""
+"""Mean squares and products of gradient, momentum and parameters: what functionals see."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ Leaves = Sequence[jax.Array]
 
 
 class Statistics(NamedTuple):
-    """Mean squares and products: arrays ``[tensors]``, or ``[lines]``.
+    """Mean squares and products of every tensor: arrays ``[tensors]``.
 
     Attributes:
       gradient: of the gradient.
@@ -37,30 +37,19 @@ class Statistics(NamedTuple):
         return self.product / jnp.sqrt(jnp.where(squares > SMALLEST, squares, 1))
 
 
-def statistics(
-    mean: Callable[[Leaves], jax.Array], grad: Leaves, first: Leaves, second: Leaves, params: Leaves
-) -> Statistics:
-    """The statistics of some kind of mean.
+def statistics(grad: Leaves, first: Leaves, second: Leaves, params: Leaves) -> Statistics:
+    """Of every tensor, from leaves in one order."""
 
-    Args:
-      mean: from leaves to an array, such as :func:`of_tensors`.
-      grad: the gradient.
-      first: the debiased momentum.
-      second: the debiased second moment.
-      params: the parameters.
-    """
+    def means(leaves: Iterable[jax.Array]) -> jax.Array:
+        return jnp.stack([jnp.mean(x) for x in leaves])
+
     return Statistics(
-        gradient=mean(list(map(jnp.square, grad))),
-        first=mean(list(map(jnp.square, first))),
-        second=mean(second),
-        params=mean(list(map(jnp.square, params))),
-        product=mean(list(map(jnp.multiply, grad, first))),
+        gradient=means(map(jnp.square, grad)),
+        first=means(map(jnp.square, first)),
+        second=means(second),
+        params=means(map(jnp.square, params)),
+        product=means(map(jnp.multiply, grad, first)),
     )
-
-
-def of_tensors(leaves: Leaves) -> jax.Array:
-    """The mean of every leaf, ``[tensors]``."""
-    return jnp.stack([jnp.mean(x) for x in leaves])
 
 
 def log(mean_square: jax.Array) -> jax.Array:
