@@ -31,7 +31,6 @@ def _initial(step):
     return initial_theta(jax.random.PRNGKey(0), step.mixed, step.controller, step.functional)
 
 
-STEP = _step(matrices_of(SPEC))
 CHAIN_STEP = _step(matrices_of(CHAIN.spec))
 FUNCTIONAL = entry_functional(CHAIN.spec, 2)
 FULL_STEP = _step(CHAIN_STEP.matrices, functional=FUNCTIONAL, lines=True)
@@ -66,22 +65,20 @@ def _close(found, expected, **tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), found, expected)
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        STEP,
-        _step(STEP.matrices, ("adam",), pooling=False, lines=True),
-        _step(STEP.matrices, ("adam",), lines=True),
-    ],
-    ids=["tensors", "lines without pooling", "lines"],
-)
+@pytest.mark.parametrize("pooling", [True, False])
+@pytest.mark.parametrize("lines", [True, False])
 @jax.enable_x64(True)
-def test_permutations_pass_through(step):
+def test_permutations_pass_through(lines, pooling):
+    # Lines of gates, heads, a kernel's axes and a recurrent matrix; else every direction of all.
+    paths = ("gates", "gates_bias", "recurrent", "query", "query_bias", "kernel", "temperature")
+    spec = mixed_spec(paths) if lines else SPEC
+    mixed = ("adam",) if lines else ALL
+    step = _step(matrices_of(spec), mixed, pooling=pooling, lines=lines)
     theta = _random(_initial(step))
     theta = jax.tree.map(lambda x: x.astype("f8"), theta)
-    trees = [random_tree(seed, "f8") for seed in range(3)]
-    permutation = SPEC.sample(jax.random.PRNGKey(3))
-    permute = jax.jit(lambda tree: SPEC.permute(tree, permutation))
+    trees = [random_tree(seed, "f8", spec.paths) for seed in range(3)]
+    permutation = spec.sample(jax.random.PRNGKey(3))
+    permute = jax.jit(lambda tree: spec.permute(tree, permutation))
 
     def run(params, *grads):
         return _compiled(step)(theta, params, grads, jnp.array([2.0, 1.5]), 7)[0]

@@ -68,7 +68,7 @@ class Controller:
         """Initial theta: He's normal weights, zeros in the output layers."""
         encode, decode = jax.random.split(key)
         width = self.width
-        theta = {
+        theta: Theta = {
             "encode": _he(encode, FEATURES, width),
             "encode_bias": jnp.zeros(width),
             "decode": _he(decode, 2 * width, width),
