@@ -4,7 +4,7 @@ Its only other effect is that the folder of configs joins gin's search path.
 """
 
 from unf_lopt import ecosystem, estimators, evaluation, optimizers, outer_training
-from unf_lopt.tasks import image_cnn, image_mlp, rnn_lm, transformer_lm
+from unf_lopt.tasks import augmentation, image_cnn, image_mlp, rnn_lm, transformer_lm
 
 ecosystem.add_config_path()
 
@@ -19,6 +19,7 @@ mixed_step, unf_controller = (OPTIMIZERS[name] for name in ("mixed_step", "unf_c
 
 __all__ = [
     "OPTIMIZERS",
+    "augmentation",
     "deep_sets",
     "estimators",
     "evaluation",

@@ -39,12 +39,21 @@ CASES = [
     for name in FUNCTIONAL
     for nominal in ("momentum", "adam", "none")
     if (name, nominal) != ("learned_sgdm", "none")
-] + [(name, "mixed") for name in MIXED]
+] + [(name, own) for name in MIXED for own in ("mixed", "functional")]
 # All of the other options, spread over the nominal terms.
 OPTIONS = {
     "momentum": {"mode": "paper", "initial_alpha": 0.02},
     "adam": {"mode": "released", "scalars": "log", "initial_alpha": 0.02},
     "none": {"mode": "released", "scalars": "log", "inputs": "channel_rms", "initial_alpha": 0.02},
+}
+# Mixed steps with a functional of entries, and all else that a controller may have.
+MORE = {
+    "mixed_step": {"functional": 2, "directions": ("adam",)},
+    "unf_controller": {
+        "functional": 2,
+        "rows_and_columns": True,
+        "directions": ("adam", "factored"),
+    },
 }
 
 
@@ -56,6 +65,8 @@ class Case:
         options = small_options(name)
         if name in FUNCTIONAL:
             options |= {"nominal": nominal, **OPTIONS[nominal]}
+        if nominal == "functional":
+            options |= MORE[name]
         if name in FUNCTIONAL and name != "learned_sgdm":
             options["hidden_layers"] = 2
             options["correction"] = "relative" if nominal == "adam" else "absolute"
@@ -133,8 +144,8 @@ def test_the_whole_update_commutes_with_the_symmetries_of_the_loss(case):
 
 
 def test_fifty_steps_equal_those_by_the_definitions(case):
-    if case.nominal == "mixed":
-        pytest.skip("test_mixed_step.py has their definition")
+    if case.name in MIXED:
+        pytest.skip("a mixed step's definition is tested in test_controller.py")
     params = case.problem.random(0)
     reference = ReferenceOptimizer(case.name, case.lopt.options, case.spec, case.theta, params)
     state = case.init(params)
@@ -227,6 +238,6 @@ def test_gin_builds_the_same_optimizer_again(case):
     again = register.OPTIMIZERS[case.name]().bind(case.spec).maker
     assert built.description() == again.description()
     assert built.frozen == ("last/b",)
-    assert case.nominal in (getattr(built.options, "nominal", "mixed"), "mixed")
+    assert case.name in MIXED or case.nominal == built.options.nominal
     key = jax.random.PRNGKey(0)
     assert_same(*(jax.jit(own.init)(key) for own in (built, again)))

@@ -11,20 +11,29 @@ from tests.optimizers.problems import CHAIN, RECURRENT
 from tests.optimizers.weight_spaces import mixed_spec, random_tree
 from unf_lopt.optimizers import controller as control
 from unf_lopt.optimizers.controller import FEATURES, Controller
+from unf_lopt.optimizers.entry_functional import entry_functional
+from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
-from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep, initial_theta
+from unf_lopt.optimizers.statistics import statistics
 
 SPEC = mixed_spec()
 ALL = tuple(DIRECTIONS)
 
 
-def _step(matrices, mixed=ALL, **options):
+def _step(matrices, mixed=ALL, functional=None, horizon=True, **options):
     """A step with a controller."""
-    return MixedStep(matrices, mixed, Controller(outputs=len(mixed), **options))
+    controller = Controller(outputs=len(mixed), **options)
+    return MixedStep(matrices, mixed, controller, functional=functional, horizon=horizon)
 
 
-STEP = _step(matrices_of(SPEC))
+def _initial(step):
+    return initial_theta(jax.random.PRNGKey(0), step.mixed, step.controller, step.functional)
+
+
 CHAIN_STEP = _step(matrices_of(CHAIN.spec))
+FUNCTIONAL = entry_functional(CHAIN.spec, 2)
+FULL_STEP = _step(CHAIN_STEP.matrices, functional=FUNCTIONAL, lines=True)
 
 
 def _random(theta, scale=0.3):
@@ -57,14 +66,19 @@ def _close(found, expected, **tolerance):
 
 
 @pytest.mark.parametrize("pooling", [True, False])
+@pytest.mark.parametrize("lines", [True, False])
 @jax.enable_x64(True)
-def test_permutations_pass_through(pooling):
-    step = _step(STEP.matrices, pooling=pooling)
-    theta = _random(step.init_theta(jax.random.PRNGKey(0)))
+def test_permutations_pass_through(lines, pooling):
+    # Lines of gates, heads, a kernel's axes and a recurrent matrix; else every direction of all.
+    paths = ("gates", "gates_bias", "recurrent", "query", "query_bias", "kernel", "temperature")
+    spec = mixed_spec(paths) if lines else SPEC
+    mixed = ("adam",) if lines else ALL
+    step = _step(matrices_of(spec), mixed, pooling=pooling, lines=lines)
+    theta = _random(_initial(step))
     theta = jax.tree.map(lambda x: x.astype("f8"), theta)
-    trees = [random_tree(seed, "f8") for seed in range(3)]
-    permutation = SPEC.sample(jax.random.PRNGKey(3))
-    permute = jax.jit(lambda tree: SPEC.permute(tree, permutation))
+    trees = [random_tree(seed, "f8", spec.paths) for seed in range(3)]
+    permutation = spec.sample(jax.random.PRNGKey(3))
+    permute = jax.jit(lambda tree: spec.permute(tree, permutation))
 
     def run(params, *grads):
         return _compiled(step)(theta, params, grads, jnp.array([2.0, 1.5]), 7)[0]
@@ -91,16 +105,61 @@ def test_only_pooling_lets_a_tensor_see_others(pooling):
 
 def test_the_ablation_has_as_many_parameters():
     sizes = [
-        jax.tree.map(jnp.shape, Controller(pooling=p).init(jax.random.PRNGKey(0)))
+        jax.tree.map(jnp.shape, Controller(pooling=p, lines=True).init(jax.random.PRNGKey(0)))
         for p in (True, False)
     ]
     assert sizes[0] == sizes[1]
 
 
 def test_it_starts_as_the_step_without_it():
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    theta = _initial(FULL_STEP)
     alone = MixedStep(CHAIN_STEP.matrices, ALL)
-    _close(_chain(theta)[0], _chain({"scalars": theta["scalars"]}, step=alone)[0], rtol=1e-6)
+    expected = _chain({"scalars": theta["scalars"]}, step=alone)[0]
+    _close(_chain(theta, step=FULL_STEP)[0], expected, rtol=1e-6)
+
+
+def test_a_functional_turns_directions_and_leaves_their_size():
+    step = MixedStep(CHAIN_STEP.matrices, ALL, functional=FUNCTIONAL)
+    theta = _initial(step)
+    turned = _random(theta["functional"], 0.5)
+    before = _chain(theta, step=step)[0]
+    after = _chain({**theta, "functional": turned}, step=step)[0]
+    for own, other in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        np.testing.assert_allclose(np.linalg.norm(own), np.linalg.norm(other), rtol=1e-3)
+        assert np.abs(own - other).max() > 1e-4 * np.abs(own).max()
+
+
+def test_a_line_scales_its_entries_alone():
+    """What rows and columns get is a product over axes, so a matrix of it has rank 1."""
+    step = _step(CHAIN_STEP.matrices, ("adam",), lines=True)
+    theta = _initial(step)
+    lines = {
+        **theta["controller"]["lines"],
+        "out": jnp.ones_like(theta["controller"]["lines"]["out"]),
+    }
+    controlled = {**theta, "controller": {**theta["controller"], "lines": lines}}
+    before, after = (_chain(own, step=step)[0][0] for own in (theta, controlled))
+    ratio = np.asarray(after["first"]["w"] / before["first"]["w"])
+    np.testing.assert_allclose(np.linalg.svd(ratio)[1][1:], 0, atol=1e-4)
+    assert np.std(ratio, axis=0).min() > 1e-3 and np.std(ratio, axis=1).min() > 1e-3
+
+
+def test_units_are_pooled_over_the_tensors_that_share_them():
+    """A unit's incoming column, bias and outgoing row see each other, and no other unit's."""
+    lines = lines_of(CHAIN_STEP.matrices)
+    slope = jax.jacobian(lines.pooled)(jnp.ones((sum(lines.lengths), 1)))[:, 0, :, 0]
+    spaces = np.repeat(lines.axes, lines.lengths)
+    index = np.concatenate([np.arange(length) for length in lines.lengths])
+    same = (spaces[:, None] == spaces) & (index[:, None] == index)
+    np.testing.assert_allclose(slope, same / same.sum(1, keepdims=True), rtol=1e-6)
+
+
+def test_without_horizon_features_the_horizon_does_not_matter():
+    step = _step(CHAIN_STEP.matrices, ("adam", "normalized"), horizon=False)
+    theta = _random(_initial(step))
+    _close(*(_chain(theta, num_steps=n, step=step)[0] for n in (3, 3000)), rtol=0)
+    with_horizon = _step(CHAIN_STEP.matrices, ("adam", "normalized"))
+    assert jax.tree.map(jnp.shape, _initial(with_horizon)) == jax.tree.map(jnp.shape, theta)
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
@@ -108,7 +167,7 @@ def test_a_direction_alone_is_what_the_mix_of_it_follows(name):
     alone = MixedStep(CHAIN_STEP.matrices, (name,))
     other = "momentum" if name == "adam" else name
     pair = MixedStep(CHAIN_STEP.matrices, ("adam", other))
-    scalars = dict(pair.init_theta(jax.random.PRNGKey(0))["scalars"])
+    scalars = dict(_initial(pair)["scalars"])
     scalars[f"mix_{other}"] = jnp.float32(-1e4 if name == "adam" else 1e4)
     expected = _chain({"scalars": scalars}, step=pair)[0]
     own = {key: x for key, x in scalars.items() if not key.endswith(other)}
@@ -116,14 +175,14 @@ def test_a_direction_alone_is_what_the_mix_of_it_follows(name):
 
 
 def test_the_scale_of_the_loss_does_not_matter():
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)), 0.1)
+    theta = _random(_initial(CHAIN_STEP), 0.1)
     expected = _chain(theta, (1.0, 0.5))[0]
     scaled = _chain(theta, (1000.0, 500.0), scale=1000.0)[0]
     _close(scaled, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_one_theta_is_for_every_network():
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+    theta = _random(_initial(CHAIN_STEP))
     params = RECURRENT.random(0, "f4")
     for matrices in (matrices_of(RECURRENT.spec), matrices_by_shape(params)):
         step = _step(matrices)
@@ -133,14 +192,14 @@ def test_one_theta_is_for_every_network():
 
 @pytest.mark.parametrize("grads", ["zero", "huge"])
 def test_extreme_gradients_and_losses_stay_finite(grads):
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+    theta = _random(_initial(FULL_STEP))
     scale = 0.0 if grads == "zero" else 1e15
-    moved, state = _chain(theta, (0.0, 0.0), scale=scale)
+    moved, state = _chain(theta, (0.0, 0.0), scale=scale, step=FULL_STEP)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((moved, state)))
 
 
 def test_the_horizon_may_be_traced_and_anneals():
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    theta = _initial(CHAIN_STEP)
 
     def last(num_steps):
         return _chain(theta, num_steps=num_steps)[0][-1]["first"]["b"]
@@ -149,29 +208,30 @@ def test_the_horizon_may_be_traced_and_anneals():
     assert np.all(np.abs(short) < np.abs(long))
 
 
-def test_it_is_differentiable_in_theta():
-    theta = _random(CHAIN_STEP.init_theta(jax.random.PRNGKey(0)))
+def test_it_is_differentiable_in_theta_and_gradients():
+    theta = _random(_initial(FULL_STEP))
 
     def total(theta, scale):
-        return sum(jnp.sum(jnp.square(u)) for u in jax.tree.leaves(_chain(theta, scale=scale)[0]))
+        moved = _chain(theta, scale=scale, step=FULL_STEP)[0]
+        return sum(jnp.sum(jnp.square(u)) for u in jax.tree.leaves(moved))
 
+    slopes = jax.jit(jax.grad(total, (0, 1)))
     for scale in (1.0, 0.0):
-        slopes = jax.jit(jax.grad(total))(theta, scale)
-        assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes(theta, scale)))
 
 
 def test_the_state_keeps_its_types():
     params = CHAIN.random(0, "bfloat16")
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
-    before = jax.eval_shape(CHAIN_STEP.init, params, 10.0)
-    updates, after = jax.eval_shape(CHAIN_STEP.update, theta, params, before, params, 1.0)
+    theta = _initial(FULL_STEP)
+    before = jax.eval_shape(FULL_STEP.init, params, 10.0)
+    updates, after = jax.eval_shape(FULL_STEP.update, theta, params, before, params, 1.0)
     assert after == before
     assert {u.dtype for u in jax.tree.leaves(updates)} == {np.dtype("float32")}
 
 
 def test_the_state_can_be_donated():
     params = CHAIN.random(0, "f4")
-    theta = CHAIN_STEP.init_theta(jax.random.PRNGKey(0))
+    theta = _initial(CHAIN_STEP)
     update = jax.jit(CHAIN_STEP.update, donate_argnums=2)
     _, state = update(theta, params, CHAIN_STEP.init(params, 10), params, 1.0)
     assert state.iteration == 1
@@ -182,12 +242,12 @@ def test_no_feature_is_large():
     params, grad = CHAIN.random(0, "f4"), CHAIN.random(1, "f4")
     leaves = [step.matrices.flatten(tree)[0] for tree in (grad, grad, grad, params)]
     leaves[2] = [jnp.square(x) * 1e-20 for x in leaves[2]]
-    found = control.statistics(*leaves)
+    found = statistics(*leaves)
     running = control.update_running(
         control.start_running(len(leaves[0])), found, jnp.array(1e9), jnp.array(0)
     )
     features = control.describe(
-        step.matrices, found, running, jnp.array(1e-9), jnp.array(0.0), jnp.array(1e6)
+        step.matrices, found, running, jnp.array(1e-9), (jnp.array(2.0), jnp.array(9.0))
     )
     assert features.shape == (len(leaves[0]), FEATURES)
     assert np.abs(features).max() <= 3.0

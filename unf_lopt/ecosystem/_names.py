@@ -55,6 +55,7 @@ _SAME = {
         "sample_single_task_family",
         "single_task_to_family",
     ),
+    "tasks.task_augmentation": ("ReparamWeightsFamily",),
     "tasks.datasets.base": (
         "Datasets",
         "LazyDataset",

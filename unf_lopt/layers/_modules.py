@@ -15,7 +15,8 @@ from unf_lopt.layers._blocks import EntryFunction, in_blocks
 from unf_lopt.layers._fixed_axes import plain_spec
 from unf_lopt.layers._linear import input_channels_of
 from unf_lopt.layers._network import EquivariantNetwork, equivariant_linear, invariant_features
-from unf_lopt.layers._pooling import lazy_features
+from unf_lopt.layers._pooling import lazy_features, whole_features
+from unf_lopt.layers._unpooled import apply_unpooled
 from unf_lopt.symmetry import PermutationSpec
 
 
@@ -30,6 +31,8 @@ class UNFLinear(hk.Module):
       fixed_axes: how fixed spaces are treated, see :class:`EquivariantLinear`.
       bias: ``"tensor"``, ``"full"`` or ``"none"``.
       initialization: ``"lecun"`` or ``"pointwise"``.
+      pooling: whether means are taken; else an entry sees itself in the place of every mean: a
+        pointwise layer with as many parameters, the control of an experiment.
       name: the module's name.
       **options: further ones of the layer.
 
@@ -53,10 +56,17 @@ class UNFLinear(hk.Module):
         fixed_axes: str = "exchangeable",
         bias: str = "tensor",
         initialization: str = "lecun",
+        pooling: bool = True,
         name: str | None = None,
         **options: Any,
     ):
         super().__init__(name=name)
+        if not pooling and fixed_axes == "free":
+            raise ValueError(
+                "UNFLinear(pooling=False, fixed_axes='free'): single indices are of no use "
+                "where every entry sees itself; take fixed_axes='exchangeable'."
+            )
+        self._pooling = pooling
         self._linear = equivariant_linear(
             spec,
             output_channels,
@@ -78,6 +88,10 @@ class UNFLinear(hk.Module):
             at every entry. It gets the arrays that the layer computes on, which for tied
             coefficients are few whatever the number of tensors.
         """
+        if not self._pooling:
+            blocks, unflatten = self._linear.spec.view.flatten(features)
+            blocks = blocks if trunk is None else trunk(blocks)
+            return unflatten(apply_unpooled(self._linear, self._parameters(blocks[0]), blocks))
         arrays, restored = self._linear.packed(features)
         if trunk is not None:
             arrays = trunk(arrays)
@@ -109,7 +123,11 @@ class UNFLinear(hk.Module):
         params = self._parameters(features[0].probe())
         leaves, unflatten = spec.flatten(trees[0])
         del leaves
-        return unflatten(spec.view.join(self._linear.apply_lazily(params, features)))
+        if self._pooling:
+            results = self._linear.apply_lazily(params, features)
+        else:
+            results = apply_unpooled(self._linear, params, whole_features(features))
+        return unflatten(spec.view.join(results))
 
     def _parameters(self, example: jax.Array) -> dict[str, jax.Array]:
         """The parameters for features like an example, ``[..., channels]``."""

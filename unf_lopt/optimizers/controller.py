@@ -1,9 +1,10 @@
-"""A functional of the whole weight space that corrects a step by one number a tensor.
+"""A functional of the whole weight space that corrects a step: numbers a tensor, a row, a column.
 
 A universal neural functional (Zhou et al., arXiv 2402.05232) whose features are means over
 tensors: every tensor is described by pooled statistics, encoded, averaged with all others,
-and decoded to outputs for itself. Nothing in it is as large as a parameter, so its cost hardly
-depends on theirs; one theta is for all networks.
+and decoded to outputs for itself. So are rows and columns, as an option, with what lies at their
+index of their space in other tensors. Nothing in it is as large as a parameter, so its cost
+hardly depends on theirs; one theta is for all networks.
 """
 
 from __future__ import annotations
@@ -16,33 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unf_lopt.optimizers.lines import KINDS, Lines
 from unf_lopt.optimizers.matrices import ROLES, Matrices
+from unf_lopt.optimizers.statistics import SMALLEST, Leaves, Statistics, bounded, log
 
-Theta = dict[str, jax.Array]
+Theta = dict[str, Any]
 
 # Decays of the running means of losses and of what is known of tensors.
 DECAYS = (0.9, 0.98)
-_SMALLEST = 1e-30
 # Features are divided by this and bounded, so that no statistic can drown the others.
 _UNIT, _BOUND = 3.0, 3.0
-
-
-class Statistics(NamedTuple):
-    """Mean squares and products of every tensor: arrays ``[tensors]``.
-
-    Attributes:
-      gradient: of the gradient.
-      first: of the debiased momentum.
-      second: mean of the debiased second moment.
-      params: of the parameters.
-      product: of gradient and momentum, mean product.
-    """
-
-    gradient: jax.Array
-    first: jax.Array
-    second: jax.Array
-    params: jax.Array
-    product: jax.Array
 
 
 class Running(NamedTuple):
@@ -63,61 +47,85 @@ class Running(NamedTuple):
 class Controller:
     """``out = W₃·relu(W₂·[h, mean h] + b₂) + b₃`` with ``h = relu(W₁·x + b₁)`` of every tensor.
 
+    With ``lines`` there is also a number for every row and column (and every further slice) of a
+    tensor, ``w·relu(C·[u, s] + c)`` with ``u = relu(A·x + B·g + a)``, g the decoded channels of
+    its tensor and s the mean of u over all lines that lie at the same index of the same space.
+
     Attributes:
-      width: channels of both layers.
+      width: channels of all layers.
       outputs: numbers for every tensor; zero with the initial theta.
-      pooling: whether tensors see the mean; else each sees itself in its place, with as many
-        parameters.
+      pooling: whether tensors and lines see means; else each sees itself in their place, with as
+        many parameters.
+      lines: whether rows and columns have outputs.
     """
 
     width: int = 16
     outputs: int = 2
     pooling: bool = True
+    lines: bool = False
 
     def init(self, key: jax.Array) -> Theta:
-        """Initial theta: He's normal weights, zeros in the output layer."""
+        """Initial theta: He's normal weights, zeros in the output layers."""
         encode, decode = jax.random.split(key)
-        return {
-            "encode": _he(encode, FEATURES, self.width),
-            "encode_bias": jnp.zeros(self.width),
-            "decode": _he(decode, 2 * self.width, self.width),
-            "decode_bias": jnp.zeros(self.width),
-            "out": jnp.zeros((self.width, self.outputs)),
+        width = self.width
+        theta: Theta = {
+            "encode": _he(encode, FEATURES, width),
+            "encode_bias": jnp.zeros(width),
+            "decode": _he(decode, 2 * width, width),
+            "decode_bias": jnp.zeros(width),
+            "out": jnp.zeros((width, self.outputs)),
             "out_bias": jnp.zeros(self.outputs),
         }
+        if self.lines:
+            encode, decode = jax.random.split(jax.random.fold_in(key, 1))
+            theta["lines"] = {
+                "encode": _he(encode, LINE_FEATURES + width, width),
+                "encode_bias": jnp.zeros(width),
+                "decode": _he(decode, 2 * width, width),
+                "decode_bias": jnp.zeros(width),
+                "out": jnp.zeros((width, 1)),
+            }
+        return theta
 
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
         """From ``[tensors, FEATURES]`` to ``[tensors, outputs]``.
 
         Permuting the tensors permutes the outputs.
         """
+        return self.read(theta, self.decoded(theta, features))
+
+    def decoded(self, theta: Theta, features: jax.Array) -> jax.Array:
+        """What is known of every tensor, ``[tensors, width]``."""
         hidden = jax.nn.relu(features @ theta["encode"] + theta["encode_bias"])
         others = hidden
         if self.pooling:
             others = jnp.broadcast_to(jnp.mean(hidden, 0), hidden.shape)
         both = jnp.concatenate([hidden, others], -1)
-        decoded = jax.nn.relu(both @ theta["decode"] + theta["decode_bias"])
+        return jax.nn.relu(both @ theta["decode"] + theta["decode_bias"])
+
+    def read(self, theta: Theta, decoded: jax.Array) -> jax.Array:
+        """The outputs for every tensor, ``[tensors, outputs]``."""
         return decoded @ theta["out"] + theta["out_bias"]
 
+    def of_lines(
+        self, theta: Theta, lines: Lines, features: jax.Array, decoded: jax.Array
+    ) -> jax.Array:
+        """The outputs for every row and column, ``[lines]``.
 
-def statistics(
-    grad: Sequence[jax.Array],
-    first: Sequence[jax.Array],
-    second: Sequence[jax.Array],
-    params: Sequence[jax.Array],
-) -> Statistics:
-    """The mean squares and products of leaves in one order."""
-
-    def means(function: Any, *leaves: Sequence[jax.Array]) -> jax.Array:
-        return jnp.stack([jnp.mean(function(*own)) for own in zip(*leaves, strict=True)])
-
-    return Statistics(
-        gradient=means(jnp.square, grad),
-        first=means(jnp.square, first),
-        second=means(lambda v: v, second),
-        params=means(jnp.square, params),
-        product=means(jnp.multiply, grad, first),
-    )
+        Args:
+          theta: with lines.
+          lines: of the weight space.
+          features: ``[lines, LINE_FEATURES]``, see :func:`describe_lines`.
+          decoded: of the tensors, ``[tensors, width]``.
+        """
+        own = theta["lines"]
+        of_features, of_tensors = jnp.split(own["encode"], [LINE_FEATURES])
+        hidden = jax.nn.relu(
+            features @ of_features + lines.repeated(decoded @ of_tensors + own["encode_bias"])
+        )
+        others = lines.pooled(hidden) if self.pooling else hidden
+        both = jnp.concatenate([hidden, others], -1)
+        return (jax.nn.relu(both @ own["decode"] + own["decode_bias"]) @ own["out"])[:, 0]
 
 
 def start_running(tensors: int, dtype: Any = jnp.float32) -> Running:
@@ -133,8 +141,8 @@ def update_running(
 ) -> Running:
     """Takes in a step's statistics and loss; ``iteration`` is 0 in the first one."""
     is_first = iteration == 0
-    level = jnp.log(jnp.maximum(loss, _SMALLEST))
-    changing = jnp.stack([_log(found.gradient), _cosine(found)], -1)[:, None]
+    level = jnp.log(jnp.maximum(loss, SMALLEST))
+    changing = jnp.stack([log(found.gradient), found.cosine], -1)[:, None]
     decays = jnp.asarray(DECAYS, running.losses.dtype)
 
     def mean(old: jax.Array, new: jax.Array, decay: jax.Array) -> jax.Array:
@@ -152,8 +160,7 @@ def describe(
     found: Statistics,
     running: Running,
     loss: jax.Array,
-    share: jax.Array,
-    horizon: jax.Array,
+    time: Sequence[jax.Array],
 ) -> jax.Array:
     """The features of every tensor, ``[tensors, FEATURES]``.
 
@@ -165,32 +172,54 @@ def describe(
       found: statistics of this step.
       running: what is remembered, this step included.
       loss: of this step.
-      share: how much of the training is over, t/T.
-      horizon: T.
+      time: what is known of t and T, two numbers of order one.
     """
-    level = jnp.log(jnp.maximum(loss, _SMALLEST))
-    gradient, second = _log(found.gradient), _log(found.second)
+    level = jnp.log(jnp.maximum(loss, SMALLEST))
+    gradient, second = log(found.gradient), log(found.second)
     of_tensors = [
         gradient - second,
-        _log(found.first) - second,
-        _cosine(found),
+        log(found.first) - second,
+        found.cosine,
         *jnp.moveaxis(gradient[:, None] - running.tensors[..., 0], -1, 0),
         *jnp.moveaxis(running.tensors[..., 1], -1, 0),
-        0.5 * _log(found.params),
+        0.5 * log(found.params),
         gradient - jnp.mean(gradient),
     ]
     of_all = [
         level - running.start,
         *(10 * (level - running.losses)),
         running.losses[1] - running.losses[0],
-        4 * share - 2,
-        jnp.log(horizon / 200.0),
+        *time,
     ]
     shared = [jnp.broadcast_to(x, gradient.shape) for x in of_all]
     changing = jnp.stack([*of_tensors, *shared], -1) / _UNIT
-    bounded = _BOUND * jnp.tanh(changing / _BOUND)
-    static = jnp.asarray(_static(matrices), bounded.dtype)
-    return jnp.concatenate([bounded, static], -1)
+    changing = bounded(changing, _BOUND)
+    return jnp.concatenate([changing, jnp.asarray(_static(matrices), changing.dtype)], -1)
+
+
+def describe_lines(
+    lines: Lines, first: Leaves, second: Leaves, params: Leaves, found: Statistics
+) -> jax.Array:
+    """The features of every row and column, ``[lines, LINE_FEATURES]``.
+
+    Mean squares of the momentum against the second moment, and of momentum, second moment and
+    parameters against those of the whole tensor.
+
+    Args:
+      lines: of the weight space.
+      first: the debiased momentum, leaves.
+      second: the debiased second moment.
+      params: the parameters.
+      found: of whole tensors.
+    """
+    squares = [list(map(jnp.square, first)), list(second), list(map(jnp.square, params))]
+    own = log(jnp.stack([lines.means(leaves) for leaves in squares], -1))
+    whole = log(jnp.stack([found.first, found.second, found.params], -1))
+    relative = own - lines.repeated(whole)
+    changing = jnp.concatenate([own[:, :1] - own[:, 1:2], relative], -1)
+    changing = bounded(changing / _UNIT, _BOUND)
+    kinds = jnp.asarray(lines.repeated_kinds(), changing.dtype)
+    return jnp.concatenate([changing, kinds], -1)
 
 
 def _static(matrices: Matrices) -> np.ndarray:
@@ -201,17 +230,9 @@ def _static(matrices: Matrices) -> np.ndarray:
     return np.concatenate([np.array(roles, float), np.array(sizes), number], -1)
 
 
-def _log(mean_square: jax.Array) -> jax.Array:
-    return jnp.log(mean_square + _SMALLEST)
-
-
-def _cosine(found: Statistics) -> jax.Array:
-    squares = found.gradient * found.first
-    return found.product / jnp.sqrt(jnp.where(squares > _SMALLEST, squares, 1))
-
-
 def _he(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
     return jax.random.normal(key, (inputs, outputs)) * np.sqrt(2 / inputs)
 
 
 FEATURES = 3 + 2 * len(DECAYS) + 2 + 1 + len(DECAYS) + 3 + len(ROLES) + 2
+LINE_FEATURES = 4 + KINDS

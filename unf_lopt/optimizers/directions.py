@@ -77,6 +77,21 @@ def _or_one(x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, 1)
 
 
+def corrected(nominal: jax.Array, change: jax.Array) -> jax.Array:
+    """A direction turned by a change, relative to its size, and as long as before.
+
+    ``u = d + rms(d)·f`` scaled to the root mean square of d: the same where f is zero, and zero
+    where d is.
+    """
+
+    def rms(x: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.mean(jnp.square(x)) + SMALLEST_SQUARE)
+
+    size = rms(nominal)
+    turned = nominal + size * change
+    return turned * (size / rms(turned))
+
+
 def momentum(decay: Any, *, debias: bool = True) -> optax.GradientTransformation:
     """``m ← μ·m + (1 − μ)·∇``, divided by ``1 − μ^t`` if debiased.
 

@@ -6,14 +6,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unf_lopt._options import check_option
 from unf_lopt.layers import check_layer_options, equivariant_linear
 from unf_lopt.optimizers.chains import spatial_apart
 from unf_lopt.optimizers.frozen import Frozen, check_frozen
 from unf_lopt.optimizers.functional import (
+    ARRANGEMENTS,
     SOME_SPEC,
     Functional,
     deep_sets_functional,
-    equivariant_functional,
 )
 from unf_lopt.optimizers.functional_optimizer import FunctionalKind, FunctionalLearnedOptimizer
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, check_same_names
@@ -28,6 +29,8 @@ def unf(
     *,
     hidden_channels: int = 32,
     hidden_layers: int = 3,
+    arrangement: str = "last",
+    pooling: bool = True,
     fixed_axes: str = "exchangeable",
     bias: str = "tensor",
     initialization: str = "pointwise",
@@ -45,6 +48,12 @@ def unf(
       mode: ``"paper"`` or ``"released"``, see :func:`step_options`.
       hidden_channels: channels of the pointwise layers.
       hidden_layers: how many pointwise layers.
+      arrangement: ``"last"`` (the paper's) or ``"front"``: one pointwise layer, the UNF layer, and
+        beside the inputs ``hidden_layers`` pointwise ones of twice as many channels and one of
+        zeros, see :func:`unf_lopt.optimizers.functional.front_functional`. Made for
+        ``correction="rescaled"`` and few channels.
+      pooling: whether the UNF layer takes means; else an entry sees itself in the place of every
+        mean, with as many parameters: the control of an experiment.
       fixed_axes: of the last layer, see :class:`unf_lopt.UNFLinear`.
       bias: of the last layer.
       initialization: of the last layer; ``"pointwise"`` starts it as Deep Sets.
@@ -63,6 +72,8 @@ def unf(
     """
     options = {
         **_widths(hidden_channels, hidden_layers),
+        "arrangement": arrangement,
+        "pooling": pooling,
         "fixed_axes": fixed_axes,
         "bias": bias,
         "initialization": initialization,
@@ -114,6 +125,8 @@ def unf_universal(
     *,
     hidden_channels: int = 32,
     hidden_layers: int = 3,
+    arrangement: str = "last",
+    pooling: bool = True,
     roles: bool = True,
     cross_terms: bool = False,
     fixed_axes: str = "exchangeable",
@@ -135,6 +148,8 @@ def unf_universal(
       mode: as of :func:`unf`.
       hidden_channels: channels of the pointwise layers.
       hidden_layers: how many pointwise layers.
+      arrangement: as of :func:`unf`.
+      pooling: as of :func:`unf`.
       roles: whether f is told what a parameter is for (a bias, a first weight, a kernel, …) in
         eight more input channels, see :func:`unf_lopt.layers.role_features`.
       cross_terms: of the last layer, as of :class:`unf_lopt.layers.TiedLinear`.
@@ -151,6 +166,8 @@ def unf_universal(
     """
     options = {
         **_widths(hidden_channels, hidden_layers),
+        "arrangement": arrangement,
+        "pooling": pooling,
         "roles": roles,
         "cross_terms": cross_terms,
         "fixed_axes": fixed_axes,
@@ -209,6 +226,9 @@ def mixed_step(
     directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
     heads: bool = True,
+    functional: int = 0,
+    pooling: bool = True,
+    horizon_features: bool = True,
     gradient_clip: float | None = 1.0,
     weight_decay: float = 0.0,
     frozen: Frozen = (),
@@ -225,6 +245,13 @@ def mixed_step(
         columns), ``"orthogonalized"`` (which costs matrix products).
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
       heads: whether the heads of an attention are matrices of their own.
+      functional: channels of a functional that turns the direction of every entry and leaves its
+        size in the tensor as it is, 0 for none; see
+        :func:`unf_lopt.optimizers.entry_functional.entry_functional`.
+      pooling: whether the functional's equivariant layer takes means; else entries see themselves
+        in their place, with as many parameters.
+      horizon_features: whether the step depends on how many steps there will be; else it is not
+        scheduled.
       gradient_clip: largest norm of the whole gradient, or None.
       weight_decay: λ in W ← W − α·(d + λ·W).
       frozen: paths (or their beginnings) of parameters that are not trained, or a function of the
@@ -234,6 +261,9 @@ def mixed_step(
       ValueError: a number is out of its range.
     """
     options = MixedOptions(
+        functional=functional,
+        pooling=pooling,
+        horizon_features=horizon_features,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         heads=heads,
@@ -248,6 +278,9 @@ def unf_controller(
     *,
     width: int = 16,
     pooling: bool = True,
+    rows_and_columns: bool = False,
+    functional: int = 0,
+    horizon_features: bool = True,
     directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
     heads: bool = True,
@@ -265,8 +298,11 @@ def unf_controller(
     Args:
       spec: as of :func:`mixed_step`.
       width: channels of the functional's layers.
-      pooling: whether tensors see the mean over the weight space; else every tensor sees itself in
-        its place, with as many parameters.
+      pooling: whether tensors (and rows and columns, and the functional's entries) see means over
+        the weight space; else they see themselves in their place, with as many parameters.
+      rows_and_columns: whether rows and columns of tensors have step sizes as well.
+      functional: as of :func:`mixed_step`.
+      horizon_features: as of :func:`mixed_step`.
       directions: as of :func:`mixed_step`.
       newton_schulz_steps: as of :func:`mixed_step`.
       heads: as of :func:`mixed_step`.
@@ -281,7 +317,10 @@ def unf_controller(
         raise ValueError(f"width={width!r}: must be a whole number, 1 or more.")
     options = MixedOptions(
         controller=width,
+        functional=functional,
+        rows_and_columns=rows_and_columns,
         pooling=pooling,
+        horizon_features=horizon_features,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         heads=heads,
@@ -315,8 +354,10 @@ def from_description(description: Mapping[str, Any]) -> LearnedOptimizer:
         raise ValueError(f"no description of an optimizer of this version: {error}") from error
 
 
-def _unf_functional(spec: PermutationSpec, output_channels: int, **options: Any) -> Functional:
-    return equivariant_functional(spec, output_channels=output_channels, **options)
+def _unf_functional(
+    spec: PermutationSpec, output_channels: int, *, arrangement: str = "last", **options: Any
+) -> Functional:
+    return ARRANGEMENTS[arrangement](spec, output_channels=output_channels, **options)
 
 
 def _nfn_functional(spec: PermutationSpec, output_channels: int, **options: Any) -> Functional:
@@ -335,11 +376,26 @@ def _deep_sets_functional(
     return deep_sets_functional(output_channels=output_channels, **options)
 
 
-def _check_layer(*, balanced: bool, fixed_axes: str = "exchangeable", **options: str) -> None:
+def _check_layer(
+    *,
+    balanced: bool,
+    fixed_axes: str = "exchangeable",
+    arrangement: str = "last",
+    pooling: bool = True,
+    **options: str,
+) -> None:
+    check_option("arrangement", arrangement, tuple(ARRANGEMENTS))
     check_layer_options(fixed_axes=fixed_axes, **options)
+    if not pooling and fixed_axes == "free":
+        raise ValueError(
+            "pooling=False: fixed_axes='free' has no use for an entry that sees itself."
+        )
 
 
-def _check_tied_layer(*, roles: bool, **options: Any) -> None:
+def _check_tied_layer(
+    *, roles: bool, arrangement: str = "last", pooling: bool = True, **options: Any
+) -> None:
+    check_option("arrangement", arrangement, tuple(ARRANGEMENTS))
     equivariant_linear(SOME_SPEC, 1, coefficients="tied", **options)  # says what is wrong
 
 

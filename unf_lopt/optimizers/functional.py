@@ -34,14 +34,16 @@ class Functional:
 
 
 def _functional(
-    network: Callable[[Features], PyTree], shapes: dict[str, Sequence[int]]
+    network: Callable[[Features], PyTree],
+    shapes: dict[str, Sequence[int]],
+    input_channels: int = INPUT_CHANNELS,
 ) -> Functional:
     transformed = hk.without_apply_rng(hk.transform(network))
 
     @jax.jit  # only what makes parameters is compiled, not the network operation by operation
     def init(key: jax.Array) -> PyTree:
         zeros = {path: jnp.zeros(shape) for path, shape in shapes.items()}
-        example = Features(lambda x: jnp.zeros((*x.shape, INPUT_CHANNELS), x.dtype), (zeros,))
+        example = Features(lambda x: jnp.zeros((*x.shape, input_channels), x.dtype), (zeros,))
         return transformed.init(key, example)
 
     return Functional(init, transformed.apply)
@@ -97,6 +99,63 @@ def equivariant_functional(
         )
 
     return _functional(network, dict(zip(spec.paths, spec.shapes, strict=True)))
+
+
+def front_functional(
+    spec: PermutationSpec,
+    hidden_channels: int,
+    hidden_layers: int,
+    output_channels: int,
+    *,
+    roles: bool = False,
+    input_channels: int = INPUT_CHANNELS,
+    **layer_options: Any,
+) -> Functional:
+    """DS-ReLU-X-ReLU, and beside the inputs DS-ReLU-…-DS: the weight space is seen first.
+
+    ``f = g([relu(X(relu(A·x))), x])``: pointwise layers g can use for every entry what the
+    equivariant layer X gathered; where X is last its terms are only added. The output layer is
+    zero at first.
+
+    Args:
+      spec: the weight space.
+      hidden_channels: channels before and behind the equivariant layer; g has twice as many.
+      hidden_layers: how many layers g has before its last.
+      output_channels: of the last layer.
+      roles: as of :func:`equivariant_functional`.
+      input_channels: of the features.
+      **layer_options: of :class:`unf_lopt.UNFLinear`.
+    """
+
+    def network(features: Features) -> PyTree:
+        if roles:
+            features = _with_roles(spec, features)
+        front = PointwiseMLP([hidden_channels], activate_final=True, name="front")
+        gathered = UNFLinear(hidden_channels, spec, **layer_options).in_blocks(
+            lambda *x: front(features.make(*x)), *features.trees, of_tensors=features.of_tensors
+        )
+        hidden = PointwiseMLP([2 * hidden_channels] * hidden_layers, activate_final=True)
+        last = hk.Linear(output_channels, w_init=hk.initializers.Constant(0.0), name="last")
+
+        def of_entries(own: jax.Array, *x: jax.Array) -> jax.Array:
+            both = jnp.concatenate([jax.nn.relu(own), features.make(*x)], axis=-1)
+            return last(hidden(both) if hidden_layers else both)
+
+        trees, of_tensors = (gathered, *features.trees), features.of_tensors
+        if hk.running_init():  # parameters are made outside of loops
+            leaves = [jax.tree.leaves(tree)[0] for tree in trees]
+            entry = [x.reshape(-1, *x.shape[leaves[1].ndim :])[:1] for x in leaves]
+            of_entries(*entry, *(jax.tree.leaves(tree)[0][None] for tree in of_tensors))
+        return in_blocks(of_entries, *trees, of_tensors=of_tensors, channel_axes=1)
+
+    return _functional(network, dict(zip(spec.paths, spec.shapes, strict=True)), input_channels)
+
+
+# Where the layer is that sees the weight space.
+ARRANGEMENTS: dict[str, Callable[..., Functional]] = {
+    "last": equivariant_functional,
+    "front": front_functional,
+}
 
 
 def _with_roles(spec: PermutationSpec, features: Features) -> Features:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from unf_lopt.optimizers import features
-from unf_lopt.optimizers.frozen import Frozen, check_paths, trainable, tree_paths, with_frozen
+from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
 from unf_lopt.optimizers.functional import SOME_SPEC, Functional
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.step import StepOptions
@@ -155,13 +155,7 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         return self._functional
 
     def _init_state(self, params: PyTree) -> StepState:
-        paths = tree_paths(params)
-        if paths:  # optax asks for the state of a placeholder without leaves too
-            check_paths(paths, self.frozen)
-        trained = trainable(params, self.frozen)
-        own = self._for_present(trained)
-        if own.spec is not None and jax.tree.leaves(trained):
-            own.spec.flatten(trained)
+        _, trained = self._starting(params)
         zeros = features.zero_momentum(trained)
         return StepState(
             nominal=self._options.nominal_term.init(zeros, self._options.momentum),

@@ -12,8 +12,10 @@ import optax
 
 from unf_lopt.optimizers.frozen import (
     Frozen,
+    check_paths,
     frozen_paths,
     present_spec,
+    trainable,
     trainable_spec,
     tree_paths,
 )
@@ -136,6 +138,21 @@ class LearnedOptimizer(abc.ABC):
     @abc.abstractmethod
     def _bound(self) -> None:
         """Called once the spec is there, for what depends on it."""
+
+    def _starting(self, params: PyTree) -> tuple[Self, PyTree]:
+        """For the state before the first step: the optimizer of what is there, and what is trained.
+
+        Raises:
+          SpecError: the parameters do not fit the spec.
+          ValueError: a path freezes none of them, or theta is for more parameters than there are.
+        """
+        if paths := tree_paths(params):  # optax asks for the state of a placeholder without leaves
+            check_paths(paths, self.frozen)
+        trained = trainable(params, self.frozen)
+        own = self._for_present(trained)
+        if own.spec is not None and jax.tree.leaves(trained):
+            own.spec.flatten(trained)
+        return own, trained
 
     def _for_present(self, params: PyTree) -> Self:
         """The optimizer for a tree in which some parameters are missing, as optax's masks leave it.

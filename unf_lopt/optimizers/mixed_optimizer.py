@@ -13,11 +13,14 @@ from unf_lopt._options import check_option
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers.controller import Controller
 from unf_lopt.optimizers.directions import clipped, wide
-from unf_lopt.optimizers.frozen import Frozen, check_paths, trainable, tree_paths, with_frozen
+from unf_lopt.optimizers.entry_functional import entry_functional
+from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
+from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
-from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep, initial_scalars
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep, initial_theta
 from unf_lopt.optimizers.transformation import transformation_with_extra_args
+from unf_lopt.symmetry import PermutationSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +29,11 @@ class MixedOptions:
 
     Attributes:
       controller: channels of the controller's layers; 0 for none.
-      pooling: whether the controller sees means over the weight space; else every tensor sees
-        itself in their place, with as many parameters.
+      functional: channels of the functional that turns the direction of every entry; 0 for none.
+      rows_and_columns: whether the controller gives step sizes to rows and columns too.
+      pooling: whether controller and functional see means over the weight space; else tensors and
+        entries see themselves in their place, with as many parameters.
+      horizon_features: whether the step depends on how many steps there will be.
       directions: names in `mixed_step.DIRECTIONS`, which are mixed.
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
       heads: whether the heads of an attention are matrices of their own.
@@ -39,7 +45,10 @@ class MixedOptions:
     """
 
     controller: int = 0
+    functional: int = 0
+    rows_and_columns: bool = False
     pooling: bool = True
+    horizon_features: bool = True
     directions: tuple[str, ...] = ("adam", "normalized")
     newton_schulz_steps: int = 5
     heads: bool = True
@@ -47,7 +56,7 @@ class MixedOptions:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in {"controller": 0, "newton_schulz_steps": 1}.items():
+        for name, least in {"controller": 0, "functional": 0, "newton_schulz_steps": 1}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}={value!r}: must be a whole number, {least} or more.")
@@ -61,8 +70,8 @@ class MixedOptions:
 class MixedLearnedOptimizer(LearnedOptimizer):
     """``W ← W − α·Σᵢ wᵢ·dᵢ``, see :class:`MixedStep`; one theta for every architecture.
 
-    Theta is ``{"scalars": …}``, with a controller ``{"scalars": …, "controller": …}``. It starts as
-    an optimizer that was set by hand.
+    Theta is ``{"scalars": …}``, with ``"controller"`` and ``"functional"`` where there are these.
+    It starts as an optimizer that was set by hand.
 
     Args:
       name: what messages, files and gin call it.
@@ -73,11 +82,14 @@ class MixedLearnedOptimizer(LearnedOptimizer):
     def __init__(self, name: str, options: MixedOptions, frozen: Frozen = ()):
         super().__init__(name, frozen)
         self._options = options
-        self._controller = (
-            Controller(options.controller, len(options.directions), options.pooling)
-            if options.controller
-            else None
-        )
+        self._controller = None
+        if options.controller:
+            self._controller = Controller(
+                options.controller,
+                len(options.directions),
+                options.pooling,
+                options.rows_and_columns,
+            )
         self._step: MixedStep | None = None
 
     @property
@@ -92,8 +104,8 @@ class MixedLearnedOptimizer(LearnedOptimizer):
 
     @property
     def needs_num_steps(self) -> bool:
-        """A step depends on the number of steps in all."""
-        return True
+        """Whether a step depends on the number of steps in all."""
+        return self._options.horizon_features
 
     @property
     def options(self) -> MixedOptions:
@@ -113,10 +125,9 @@ class MixedLearnedOptimizer(LearnedOptimizer):
 
     def init(self, key: jax.Array) -> PyTree:
         """Initial theta."""
-        theta = {"scalars": initial_scalars(self._options.directions)}
-        if self._controller is not None:
-            theta["controller"] = self._controller.init(key)
-        return theta
+        return initial_theta(
+            key, self._options.directions, self._controller, self._functional(None)
+        )
 
     def transformation(
         self, theta: PyTree, num_steps: Any = None
@@ -155,7 +166,15 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             self._options.directions,
             self._controller,
             self._options.newton_schulz_steps,
+            self._functional(self._require_spec()),
+            self._options.horizon_features,
         )
+
+    def _functional(self, spec: PermutationSpec | None) -> Functional | None:
+        channels = self._options.functional
+        if not channels:
+            return None
+        return entry_functional(spec, channels, pooling=self._options.pooling)
 
     def _bound_step(self) -> MixedStep:
         if self._step is None:
@@ -163,6 +182,8 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         return self._step
 
     def _init_state(self, params: PyTree, num_steps: Any) -> MixedState:
+        if num_steps is None and not self.needs_num_steps:
+            num_steps = 1
         if num_steps is None:
             raise ValueError(
                 f"{self.name} plans its steps: say how many there will be, "
@@ -170,12 +191,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             )
         if isinstance(num_steps, int | float) and not num_steps >= 1:
             raise ValueError(f"{self.name}: num_steps={num_steps} must be 1 or more.")
-        if paths := tree_paths(params):
-            check_paths(paths, self.frozen)
-        trained = trainable(params, self.frozen)
-        own = self._for_present(trained)
-        if jax.tree.leaves(trained):
-            own._require_spec().flatten(trained)
+        own, trained = self._starting(params)
         return own._bound_step().init(trained, num_steps)
 
     def _update(

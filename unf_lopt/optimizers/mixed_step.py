@@ -13,8 +13,17 @@ import numpy as np
 
 from unf_lopt.optimizers import controller as control
 from unf_lopt.optimizers import directions
+from unf_lopt.optimizers.entry_functional import entry_features
 from unf_lopt.optimizers.features import zero_momentum
+from unf_lopt.optimizers.functional import Functional
+from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import ROLES, Matrices
+from unf_lopt.optimizers.statistics import (
+    SMALLEST,
+    Statistics,
+    bounded,
+    statistics,
+)
 
 PyTree = Any
 Scalars = dict[str, jax.Array]
@@ -34,7 +43,6 @@ DIRECTIONS: dict[str, Callable[[Matrices, Leaves, Leaves, int], Leaves]] = {
 }
 
 _REFERENCE_STEPS = 200.0
-_SMALLEST = 1e-30
 # The controller multiplies a step size by at most e^±this.
 _LARGEST_LOG_CHANGE = 2.0
 
@@ -92,6 +100,21 @@ def initial_scalars(mixed: Sequence[str]) -> Scalars:
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
 
 
+def initial_theta(
+    key: jax.Array,
+    mixed: Sequence[str],
+    controller: control.Controller | None = None,
+    functional: Functional | None = None,
+) -> PyTree:
+    """Theta of a step: ``{"scalars": …}``, and ``"controller"`` and ``"functional"`` with these."""
+    theta = {"scalars": initial_scalars(mixed)}
+    if controller is not None:
+        theta["controller"] = controller.init(key)
+    if functional is not None:
+        theta["functional"] = functional.init(jax.random.fold_in(key, 2))
+    return theta
+
+
 @dataclasses.dataclass(frozen=True)
 class MixedStep:
     """``W ← W − α·Σᵢ wᵢ·dᵢ``, a mix of directions with weights that sum to one.
@@ -114,26 +137,26 @@ class MixedStep:
         log α = log_step + log_role + κ·log(T/200) + e^p·log(1 − t/T + 1/2T) + q·t/T
                 + c·log(Σ m̂² / Σ v̂) + log min(1, (t + 1)/warm-up).
 
-    A controller, if there is one, adds to ``log α`` and to the logits of every tensor.
+    A controller, if there is one, adds to ``log α`` and to the logits of every tensor, and to
+    ``log α`` of rows and columns. A functional turns the mix entry by entry, and leaves its root
+    mean square in the tensor as it is, see :func:`directions.corrected`.
 
     Attributes:
       matrices: what the parameters are.
       mixed: the names of the directions, see `DIRECTIONS`.
       controller: the functional with as many outputs as there are directions, or None.
       newton_schulz_steps: how exactly matrices are orthogonalized.
+      functional: as :func:`entry_functional` makes it, or None.
+      horizon: whether the step depends on T; else κ, p, q and slopes do nothing, and controller
+        and functional see zeros in the place of time.
     """
 
     matrices: Matrices
     mixed: tuple[str, ...]
     controller: control.Controller | None = None
     newton_schulz_steps: int = 5
-
-    def init_theta(self, key: jax.Array) -> PyTree:
-        """Initial theta: ``{"scalars": …}``, with a controller also ``{"controller": …}``."""
-        theta = {"scalars": initial_scalars(self.mixed)}
-        if self.controller is not None:
-            theta["controller"] = self.controller.init(key)
-        return theta
+    functional: Functional | None = None
+    horizon: bool = True
 
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
@@ -156,7 +179,7 @@ class MixedStep:
         """What a step adds to the parameters, in float32 or wider, and the next state.
 
         Args:
-          theta: as of :meth:`init_theta`.
+          theta: as of :func:`initial_theta`.
           grad: the gradient, a tree like the parameters.
           state: of the last step.
           params: the parameters.
@@ -173,42 +196,80 @@ class MixedStep:
         m, _ = self.matrices.flatten(directions.unbiased(first, first_decay, count))
         v, _ = self.matrices.flatten(directions.unbiased(second, second_decay, count))
         p, _ = self.matrices.flatten(directions.wide(params))
-        found = control.statistics(g, m, v, p)
+        found = statistics(g, m, v, p)
         new = state._replace(first=first, second=second, iteration=count)
         changes = jnp.zeros((len(g), len(self.mixed)), jnp.float32)
+        factors: Sequence[jax.Array | None] = [None] * len(g)
         if self.controller is not None:
             running = control.update_running(_running(state), found, loss, state.iteration)
             new = new._replace(running=running)
-            changes = self._changes(self.controller, theta["controller"], found, new, loss)
+            own = theta["controller"]
+            decoded = self._decoded(self.controller, own, found, new, loss)
+            changes = _bounded(self.controller.read(own, decoded))
+            if self.controller.lines:
+                factors = self._of_lines(self.controller, own, (m, v, p), found, decoded)
         steps = -jnp.exp(self._log_steps(scalars, found, state) + changes[:, 0])
         weights = self._weights(scalars, state, changes[:, 1:])
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
-        updates = [steps[i] * mixture for i, mixture in enumerate(self._mixture(ahead, v, weights))]
+        direction = self._mixture(ahead, v, weights)
+        if self.functional is not None:
+            time = self._time(_share(state), state.num_steps)
+            leaves = (g, m, v, p, direction)
+            features = entry_features(self.matrices, unflatten, leaves, found, time)
+            change, _ = self.matrices.flatten(self.functional.apply(theta["functional"], features))
+            direction = [
+                directions.corrected(d, own[..., 0])
+                for d, own in zip(direction, change, strict=True)
+            ]
         if weight_decay:
-            updates = [u + steps[i] * weight_decay * p[i] for i, u in enumerate(updates)]
-        return unflatten(updates), new
+            direction = [d + weight_decay * own for d, own in zip(direction, p, strict=True)]
+        sizes = [
+            steps[i] if factor is None else steps[i] * factor for i, factor in enumerate(factors)
+        ]
+        return unflatten([size * d for size, d in zip(sizes, direction, strict=True)]), new
 
-    def _changes(
+    def _time(self, share: jax.Array, horizon: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What controller and functional know of t/T and T."""
+        if not self.horizon:
+            return jnp.zeros_like(share), jnp.zeros_like(horizon)
+        return 4 * share - 2, jnp.log(horizon / _REFERENCE_STEPS)
+
+    def _decoded(
         self,
         controller: control.Controller,
         theta: PyTree,
-        found: control.Statistics,
+        found: Statistics,
         state: MixedState,
         loss: Any,
     ) -> jax.Array:
-        """What the controller adds to log α and to the logits, ``[tensors, directions]``."""
-        share = (state.iteration - 1) / state.num_steps
-        features = control.describe(
-            self.matrices, found, _running(state), loss, share, state.num_steps
-        )
-        out = controller.apply(theta, features)
-        return _LARGEST_LOG_CHANGE * jnp.tanh(out / _LARGEST_LOG_CHANGE)
+        """What the controller makes of every tensor, ``[tensors, width]``."""
+        time = self._time((state.iteration - 1) / state.num_steps, state.num_steps)
+        features = control.describe(self.matrices, found, _running(state), loss, time)
+        return controller.decoded(theta, features)
+
+    def _of_lines(
+        self,
+        controller: control.Controller,
+        theta: PyTree,
+        leaves: tuple[Leaves, Leaves, Leaves],
+        found: Statistics,
+        decoded: jax.Array,
+    ) -> Sequence[jax.Array | None]:
+        """What the step size is multiplied by, to be broadcast to every tensor's entries."""
+        lines = lines_of(self.matrices)
+        if not lines.axes:
+            return [None] * len(self.matrices.shapes)
+        features = control.describe_lines(lines, *leaves, found)
+        out = _bounded(controller.of_lines(theta, lines, features, decoded))
+        return lines.spread(jnp.exp(out), self.matrices.shapes)
 
     def _log_steps(
         self, scalars: Scalars, found: control.Statistics, state: MixedState
     ) -> jax.Array:
         """The logarithm of the step size of every tensor, ``[tensors]``."""
         share, horizon = _share(state), state.num_steps
+        if not self.horizon:
+            share, horizon = jnp.zeros_like(share), jnp.full_like(horizon, _REFERENCE_STEPS)
         sizes = jnp.asarray([np.prod(shape) for shape in self.matrices.shapes], jnp.float32)
         signal, power = (jnp.sum(sizes * x) for x in (found.first, found.second))
         roles = jnp.stack([scalars[f"log_{role}"] for role in ROLES])
@@ -219,14 +280,15 @@ class MixedStep:
             + scalars["horizon"] * jnp.log(horizon / _REFERENCE_STEPS)
             + jnp.exp(scalars["decay"]) * jnp.log(jnp.maximum(1 - share, 0) + 0.5 / horizon)
             + scalars["slope"] * share
-            + scalars["noise"] * (jnp.log(signal + _SMALLEST) - jnp.log(power + _SMALLEST))
+            + scalars["noise"] * (jnp.log(signal + SMALLEST) - jnp.log(power + SMALLEST))
             + warm
         )
 
     def _weights(self, scalars: Scalars, state: MixedState, changes: jax.Array) -> jax.Array:
         """The weights of the directions, ``[tensors, directions]``."""
+        share = _share(state) if self.horizon else jnp.full_like(state.num_steps, 0.5)
         own = [
-            scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * (_share(state) - 0.5)
+            scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * (share - 0.5)
             for name in self.mixed[1:]
         ]
         logits = changes + jnp.stack(own) if own else changes
@@ -246,6 +308,10 @@ class MixedStep:
             )
             for i, role in enumerate(self.matrices.roles)
         ]
+
+
+def _bounded(change: jax.Array) -> jax.Array:
+    return bounded(change, _LARGEST_LOG_CHANGE)
 
 
 def _running(state: MixedState) -> control.Running:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from unf_lopt._options import check_option
 from unf_lopt.optimizers import features
-from unf_lopt.optimizers.directions import clipped, wide
+from unf_lopt.optimizers.directions import SMALLEST_SQUARE, clipped, corrected, wide
 from unf_lopt.optimizers.nominal import NOMINALS, NominalTerm
 from unf_lopt.optimizers.scalars import StepScalars
 
@@ -23,9 +23,7 @@ _MODES: dict[str, dict[str, str]] = {
     "released": {"scalars": "constant", "momentum": "average", "inputs": "tensor_rms"},
 }
 _RELEASED_BETA = 1e-4
-CORRECTIONS = ("absolute", "relative")
-# Under the root, so that the derivative is finite where the nominal term is zero.
-_SMALLEST_SQUARE = 1e-30
+CORRECTIONS = ("absolute", "relative", "rescaled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,8 @@ class StepOptions:
         :func:`features.input_features`.
       correction: ``"absolute"``: the functional's output is added as it is (the paper's);
         ``"relative"``: multiplied by the root mean square of the nominal term in the same tensor,
-        so that corrections become small where gradients do.
+        so that corrections become small where gradients do; ``"rescaled"``: relative, and then d
+        has the root mean square of the nominal term, see :func:`directions.corrected`.
       weight_decay: λ, decoupled from the gradient (Loshchilov and Hutter, arXiv 1711.05101).
       gradient_clip: largest Euclidean norm of the whole gradient, which is scaled down to it
         before anything else sees it; None for no limit.
@@ -62,8 +61,10 @@ class StepOptions:
         check_option("momentum", self.momentum, features.MOMENTA)
         check_option("inputs", self.inputs, features.INPUTS)
         check_option("correction", self.correction, CORRECTIONS)
-        if self.correction == "relative" and self.nominal == "none":
-            raise ValueError("correction='relative': nominal='none' leaves nothing to relate to.")
+        if self.correction != "absolute" and self.nominal == "none":
+            raise ValueError(
+                f"correction={self.correction!r}: nominal='none' leaves nothing to relate to."
+            )
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay={self.weight_decay}: must not be negative.")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
@@ -97,8 +98,10 @@ class StepOptions:
         """What the parameters move along: d of the nominal term and the functional's output."""
 
         def combine(n: jax.Array, f: jax.Array) -> jax.Array:
+            if self.correction == "rescaled":
+                return corrected(n, beta * f[..., 0])
             if self.correction == "relative":
-                f = f * jnp.sqrt(jnp.mean(jnp.square(n)) + _SMALLEST_SQUARE)
+                f = f * jnp.sqrt(jnp.mean(jnp.square(n)) + SMALLEST_SQUARE)
             return self.nominal_term.combine(n, f, beta)
 
         return jax.tree.map(combine, nominal, output)
@@ -143,7 +146,7 @@ def step_options(
       momentum: ``"sum"`` or ``"average"``.
       inputs: ``"raw"``, ``"tensor_rms"`` or ``"channel_rms"``, see
         :func:`unf_lopt.optimizers.features.input_features`.
-      correction: ``"absolute"`` or ``"relative"``, see :class:`StepOptions`.
+      correction: ``"absolute"``, ``"relative"`` or ``"rescaled"``, see :class:`StepOptions`.
       weight_decay: λ in W ← W − α·(d + λ·W).
       gradient_clip: largest norm of the whole gradient, or None.
       initial_alpha: step size; 0.1, with ``"adam"`` and ``"none"`` 0.001.

@@ -1,0 +1,161 @@
+"""The rows and columns of all tensors, and the spaces that they are indices of."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unf_lopt.optimizers.matrices import Matrices
+from unf_lopt.symmetry import Axis, Product, Sum, size_of, spaces_of
+
+# What is known of a line beside means: whether it is a slice of the last axis, and of a fixed one.
+KINDS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """The slices of every tensor along each of its axes longer than 1, laid end to end.
+
+    Of a matrix its rows and its columns, of a vector its entries, of a kernel four kinds of slices.
+
+    Attributes:
+      tensors: of every such axis the number of its tensor.
+      places: its place among the tensor's axes.
+      axes: which spaces it is made of.
+      sizes: of the spaces.
+      kinds: ``[axes, KINDS]``.
+    """
+
+    tensors: tuple[int, ...]
+    places: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    sizes: tuple[tuple[str, int], ...]
+    kinds: tuple[tuple[bool, ...], ...]
+
+    @functools.cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """How many slices every axis has."""
+        return tuple(size_of(axis, dict(self.sizes)) for axis in self.axes)
+
+    def means(self, leaves: Sequence[jax.Array]) -> jax.Array:
+        """The mean of every slice of the tensors, ``[lines]``."""
+        found = []
+        for tensor, place in zip(self.tensors, self.places, strict=True):
+            x = leaves[tensor]
+            found.append(jnp.mean(x, tuple(axis for axis in range(x.ndim) if axis != place)))
+        return jnp.concatenate(found)
+
+    def repeated(self, x: jax.Array) -> jax.Array:
+        """From ``[tensors, ...]`` to ``[lines, ...]``: for every line the number of its tensor."""
+        parts = [
+            jnp.broadcast_to(x[tensor], (length, *x.shape[1:]))
+            for tensor, length in zip(self.tensors, self.lengths, strict=True)
+        ]
+        return jnp.concatenate(parts)
+
+    def repeated_kinds(self) -> np.ndarray:
+        """What is known of every line, ``[lines, KINDS]``."""
+        return np.repeat(np.array(self.kinds, float), self.lengths, axis=0)
+
+    def spread(self, x: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array | None]:
+        """The product over an entry's lines, to be broadcast to it; None where there is no line.
+
+        Args:
+          x: ``[lines]``.
+          shapes: of the tensors.
+        """
+        found: list[jax.Array | None] = [None] * len(shapes)
+        parts = self.split(x)
+        for tensor, place, own in zip(self.tensors, self.places, parts, strict=True):
+            other = found[tensor]
+            own = own.reshape([-1 if a == place else 1 for a in range(len(shapes[tensor]))])
+            found[tensor] = own if other is None else other * own
+        return found
+
+    def split(self, x: jax.Array) -> list[jax.Array]:
+        """Those of each axis, of an array ``[lines, ...]``."""
+        stops = np.cumsum(self.lengths)
+        starts = stops - np.array(self.lengths)
+        return [x[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+    def pooled(self, x: jax.Array) -> jax.Array:
+        """For every line the mean of what lies at its index of its space, in all tensors.
+
+        The incoming weights of a unit, its bias and its outgoing weights are lines at one index of
+        one space. For an axis that is a product of spaces (heads and channels) it is the average
+        over its factors.
+
+        Args:
+          x: ``[lines, channels]``.
+
+        Returns:
+          An array like ``x``.
+        """
+        found: dict[str, list[jax.Array]] = {}
+        for axis, own in zip(self.axes, self.split(x), strict=True):
+            _collect(axis, own, dict(self.sizes), found)
+        means = {name: sum(own[1:], own[0]) / len(own) for name, own in found.items()}
+        return jnp.concatenate([_restored(axis, means, x.shape[1]) for axis in self.axes])
+
+
+@functools.lru_cache(maxsize=64)
+def lines_of(matrices: Matrices) -> Lines:
+    """The lines of a weight space; without a spec no two axes lie in one space."""
+    tensors, places, axes, kinds = [], [], [], []
+    sizes = dict(matrices.spec.sizes) if matrices.spec is not None else {}
+    for tensor, shape in enumerate(matrices.shapes):
+        long = [place for place, length in enumerate(shape) if length > 1]
+        for place in long:
+            axis: Axis = f"{tensor}.{place}"
+            if matrices.spec is None:
+                sizes[axis] = shape[place]
+            else:
+                axis = matrices.spec.axes[tensor][place]
+            is_fixed = matrices.spec is not None and matrices.spec.fixed.issuperset(spaces_of(axis))
+            tensors.append(tensor)
+            places.append(place)
+            axes.append(axis)
+            kinds.append((place == long[-1], is_fixed))
+    return Lines(tuple(tensors), tuple(places), tuple(axes), tuple(sizes.items()), tuple(kinds))
+
+
+def _collect(
+    axis: Axis, x: jax.Array, sizes: Mapping[str, int], found: dict[str, list[jax.Array]]
+) -> None:
+    """Adds what an array ``[length, channels]`` along an axis says of each space."""
+    if isinstance(axis, Sum):
+        stops = np.cumsum([size_of(term, sizes) for term in axis.terms])[:-1]
+        for term, own in zip(axis.terms, jnp.split(x, stops), strict=True):
+            _collect(term, own, sizes, found)
+    elif isinstance(axis, Product):
+        lengths = [size_of(factor, sizes) for factor in axis.factors]
+        x = x.reshape(*lengths, x.shape[-1])
+        for place, factor in enumerate(axis.factors):
+            others = tuple(other for other in range(len(lengths)) if other != place)
+            _collect(factor, jnp.mean(x, others), sizes, found)
+    else:
+        found.setdefault(axis, []).append(x)
+
+
+def _restored(axis: Axis, means: Mapping[str, jax.Array], channels: int) -> jax.Array:
+    """What the spaces of an axis have at each of its indices, ``[length, channels]``."""
+    if isinstance(axis, Sum):
+        return jnp.concatenate([_restored(term, means, channels) for term in axis.terms])
+    if isinstance(axis, Product):
+        factors = [_restored(factor, means, channels) for factor in axis.factors]
+        if not factors:  # an index by itself
+            return jnp.zeros((1, channels))
+        lengths = [len(own) for own in factors]
+        spread = [
+            own.reshape(*(length if a == place else 1 for a, length in enumerate(lengths)), -1)
+            for place, own in enumerate(factors)
+        ]
+        mean = functools.reduce(jnp.add, spread) / len(spread)
+        return mean.reshape(math.prod(lengths), -1)
+    return means[axis]
