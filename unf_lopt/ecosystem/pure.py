@@ -191,8 +191,8 @@ def _twin(estimator: Any, numbers: _Numbers, reads: Mapping[str, Callable]) -> A
     family = copy.copy(ecosystem.task_family_of(estimator))
     if family.datasets is not None:
         family.datasets = numbers
-    make = family.task_fn
-    family.task_fn = lambda config: _reading(make(config), reads)
+        make = family.task_fn
+        family.task_fn = lambda config: _reading(make(config), reads)
     if ecosystem.version() == "release":
         twin.task_family = family
     else:

@@ -55,7 +55,7 @@ class Launcher:
 
     def _attempt(self) -> int:
         """Starts all; the exit code of the first that went wrong, or 0 when all are done."""
-        address = f"{_HOST}:{_free_port()}"
+        address = f"{_HOST}:{free_port()}"
         environment = {**os.environ, LAUNCHER: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
         try:
             self._running = [
@@ -111,7 +111,7 @@ def _order(code: int) -> int:
     return 0 if code in (1, 2, 130) else 2 if code == AGAIN else 1
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free, as the next one is."""
     for _ in range(100):
         with socket.socket() as one, socket.socket() as other:
