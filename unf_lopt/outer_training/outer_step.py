@@ -308,12 +308,11 @@ class OuterStep:
     def _updated(
         self, learning: Learning, rows: jax.Array, told: jax.Array, key: jax.Array
     ) -> tuple[Learning, Report]:
-        rows = jax.lax.all_gather(rows, AXIS, tiled=True)
-        told = jax.lax.all_gather(told, AXIS, tiled=True)
-        total = jax.lax.fori_loop(1, len(rows), lambda i, sum_: sum_ + rows[i], rows[0])
+        mean = mean_of_rows(rows)
+        largest = jnp.max(jax.lax.all_gather(told, AXIS, tiled=True), axis=0)
         theta = self._theta(learning.learner_state)
-        gradient, mean_loss, _ = ravel_pytree(_row(theta))[1](total / len(rows))
-        finite = jnp.isfinite(total[:-1]).all()
+        gradient, mean_loss, inner_steps = ravel_pytree(_row(theta))[1](mean)
+        finite = jnp.isfinite(mean[:-1]).all()
         after = ecosystem.pure_update(
             self._learner, learning.learner_state, gradient, mean_loss, key
         )
@@ -330,8 +329,8 @@ class OuterStep:
             mean_loss,
             finite,
             optax.global_norm(gradient),
-            total[-1],
-            jnp.max(told, axis=0),
+            inner_steps * self._workers.number,
+            largest,
         )
         return learning, report
 
@@ -342,6 +341,19 @@ class OuterStep:
 
     def _theta(self, learner_state: PyTree) -> PyTree:
         return ecosystem.theta_of(self._learner, learner_state)
+
+
+def mean_of_rows(rows: jax.Array) -> jax.Array:
+    """The mean of all workers' rows, added in the order of workers; within a mapped program.
+
+    A reduction by the devices would add in an order that depends on their number.
+
+    Args:
+      rows: of the workers of this device, ``[workers, n]``.
+    """
+    rows = jax.lax.all_gather(rows, AXIS, tiled=True)
+    total = jax.lax.fori_loop(1, len(rows), lambda i, sum_: sum_ + rows[i], rows[0])
+    return total / len(rows)
 
 
 def _row(gradient: PyTree, loss: Any = 0.0, inner_steps: Any = 0.0) -> tuple:

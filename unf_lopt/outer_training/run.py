@@ -140,7 +140,7 @@ class Run:
             "meta_loss": float(found.mean_loss),
             "meta_gradient_norm": float(found.norm) if found.finite else float("nan"),
             "skipped": self.skipped,
-            "inner_steps": float(found.inner_steps),
+            "inner_steps": round(float(found.inner_steps), 1),
             "seconds": self.seconds,
             "slowest_share": min(float(slowest) / seconds, 1.0) if slowest else 1.0,
             "request": int(largest),
