@@ -14,13 +14,13 @@ PACKAGE = "unf_lopt"
 # From the bottom up; a room imports from rows below its own, never from its own row or above.
 ROWS = (
     ("_types", "_options", "_version"),
-    ("symmetry", "runs"),
+    ("symmetry", "runs", "processes"),
     ("layers",),
     ("optimizers", "ecosystem"),
     ("tasks", "estimators", "commands"),
     ("outer_training", "evaluation"),
     ("register",),
-    ("train", "evaluate", "inspect"),
+    ("train", "launch", "evaluate", "inspect"),
     ("__init__", "__main__"),
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}

@@ -1,4 +1,4 @@
-"""``python -m unf_lopt`` and ``unf-lopt``: the commands train, evaluate and inspect."""
+"""``python -m unf_lopt`` and ``unf-lopt``: the commands train, launch, evaluate, inspect."""
 
 import importlib
 import sys
@@ -8,6 +8,7 @@ from unf_lopt._version import __version__
 
 _COMMANDS = {
     "train": "meta-trains a learned optimizer from a config",
+    "launch": "the same in several processes on this machine",
     "evaluate": "compares a trained optimizer with Adam",
     "inspect": "shows the permutation symmetry of a task",
 }

@@ -69,6 +69,11 @@ class PositionedReader(abc.ABC):
     def on_device(self) -> "ecosystem.DeviceReader":
         """The same examples as arrays on the device, for batches that are made in a program."""
 
+    @property
+    @abc.abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of the examples, which the device has to hold with `on_device`."""
+
     def generator(self, number: int) -> np.random.Generator:
         """Random numbers that depend on (seed, split, number) and on nothing else."""
         key = (SPLITS.index(self._split), number)
@@ -133,6 +138,11 @@ class BatchReader(PositionedReader):
     def batches_per_epoch(self) -> int:
         """Whole batches that the examples make."""
         return self._examples // self._batch_size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(array.nbytes for array in self._arrays.values())
 
     def batch(self, number: int) -> Batch:
         """Batch `number` of the endless sequence, without moving `position`."""

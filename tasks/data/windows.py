@@ -64,6 +64,11 @@ class WindowReader(PositionedReader):
         length = len(self._offsets) - 1
         return WindowReader(self._tokens, length, self._batch_size, seed=seed, split=self._split)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the text."""
+        return self._tokens.nbytes
+
     def on_device(self) -> "ecosystem.DeviceReader":
         """The text on the device; windows start anywhere, as those here do."""
         tokens, offsets = jnp.asarray(self._tokens), jnp.asarray(self._offsets)

@@ -1,6 +1,5 @@
 """Runs that are killed, stopped, resumed, warm-started, or go wrong."""
 
-import csv
 import math
 import os
 import re
@@ -10,7 +9,6 @@ import sys
 import threading
 import time
 
-import flax
 import gin
 import jax
 import jax.numpy as jnp
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.configs import TINY, configure
+from tests.outer_training.compared import assert_same_run, rows_of
 from tests.strategies import haiku_mlp_spec
 from unf_lopt import PermutationSpec, ecosystem
 from unf_lopt.optimizers import load_theta, read_theta
@@ -28,17 +27,6 @@ from unf_lopt.tasks.image_mlp import digits_mlp_family
 SMALL = ("--config_file=digits_mlp.gin", "--config_file=small.gin")
 
 
-def rows_of(folder):
-    with open(folder / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def learner_leaves(folder, step=4):
-    """Everything of ``checkpoint_N`` but the time spent, which no two runs share."""
-    record = flax.serialization.msgpack_restore((folder / f"checkpoint_{step}").read_bytes())
-    return jax.tree.leaves(record["gradient_learner_state"])
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """Four outer steps in one go."""
@@ -46,15 +34,6 @@ def uninterrupted(tmp_path_factory):
     configure()
     train(str(folder))
     return folder
-
-
-def assert_same_run(folder, other):
-    for name in ("params_4", "unroll_4", "theta_4.safetensors"):
-        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
-    for a, b in zip(learner_leaves(folder), learner_leaves(other), strict=True):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip(rows_of(folder), rows_of(other), strict=True):
-        assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
 def wait_for(condition, seconds=300):
@@ -78,7 +57,7 @@ def test_killed_and_resumed_ends_bit_for_bit_the_same(uninterrupted, tmp_path):
         later.unlink()  # had the kill come late: back to a step before the end
     configure("train.save_every_seconds = 0.0")
     train(str(tmp_path))
-    assert_same_run(uninterrupted, tmp_path)
+    assert_same_run(uninterrupted, tmp_path, step=4)
 
 
 def test_ctrl_c_saves_and_the_run_goes_on(uninterrupted, tmp_path, capsys):

@@ -13,7 +13,7 @@ import gin.config
 
 from unf_lopt.ecosystem.config_names import nearest
 from unf_lopt.ecosystem.config_text import Binding, ConfigText
-from unf_lopt.runs import Macro, Reference
+from unf_lopt.runs import Macro, Reference, parts
 
 _LARGEST = 2**31 - 1  # steps and sizes are counted in 32 bits
 
@@ -222,6 +222,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "lopt": LOPT,
         "num_steps": COUNT,
         "num_estimators": COUNT,
+        "num_workers": COUNT,
         "seed": SEED,
         "init_theta_from": Text(),
         "save_every_seconds": Number(0),
@@ -246,7 +247,6 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(
         (
             "TruncatedPES",
-            "TruncatedPESPMAP",
             "TruncatedES",
             "TruncatedGrad",
             "FullES",
@@ -292,6 +292,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 _DIVISORS = (("TruncatedPES", "steps_per_jit", "trunc_length"),)
+_REPLACED = {
+    "TruncatedPESPMAP": "NUM_WORKERS, the number of devices, with ESTIMATOR=@TruncatedPES takes "
+    "all of them"
+}
 
 
 def check(config: ConfigText) -> None:
@@ -302,6 +306,7 @@ def check(config: ConfigText) -> None:
     """
     for binding in config.bindings:
         value, macro = config.resolve(binding.value)
+        _check_not_replaced(binding.configurable, value)
         allowed = _allowed(binding)
         if allowed is None or isinstance(value, Macro):
             continue
@@ -334,6 +339,13 @@ def check_kinds(of: str = "sample_single_task_family") -> None:
             f"{of}.task_family makes {type(found).__name__}: must be {FAMILY}; of a task "
             "@single_task_to_family() makes one."
         )
+
+
+def _check_not_replaced(configurable: str, value: Any) -> None:
+    named = [part.name for part in parts(value) if isinstance(part, Reference)]
+    for name in (own.rpartition(".")[2] for own in (configurable, *named)):
+        if name in _REPLACED:
+            raise ValueError(f"{name} is no longer used: {_REPLACED[name]}.")
 
 
 def _allowed(binding: Binding) -> Any:

@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import gin.config
-import jax
 
 from unf_lopt import ecosystem
-from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.ecosystem.task_spec import spec_from_names
 
-__all__ = ["inline_macros", "local_device_count", "spec_from_names"]
+__all__ = ["inline_macros", "spec_from_names"]
 
 _MODULES = (
     "learned_optimizers.base",
@@ -30,12 +28,6 @@ _MACRO = "gin.macro"
 
 for _module in _MODULES:
     ecosystem.load(_module)
-
-
-@configurable()
-def local_device_count() -> int:
-    """How many devices this process computes on."""
-    return jax.local_device_count()
 
 
 @gin.config.register_finalize_hook

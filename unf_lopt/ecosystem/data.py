@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from unf_lopt import ecosystem
 
+# Far more than a worker reads, so that none reads what another does.
+POSITIONS_OF_A_WORKER = 2**40
 SPLITS = ("train", "inner_valid", "outer_valid", "test")
 
 
@@ -125,6 +127,20 @@ def set_positions(datasets: "ecosystem.Datasets | None", values: Mapping[str, in
     if datasets is not None:  # which otherwise has no splits
         for split, value in values.items():
             datasets.split(split).position = value
+
+
+def move_to(datasets: "ecosystem.Datasets | None", place: int, number: int) -> None:
+    """Moves every split to a place among a worker's data.
+
+    Splits that cannot be positioned stay where they are.
+
+    Args:
+      datasets: the `datasets` of a task or task family.
+      place: a number that no other worker and estimator has.
+      number: batches before it, of this worker's.
+    """
+    if positions(datasets):
+        set_positions(datasets, dict.fromkeys(SPLITS, place * POSITIONS_OF_A_WORKER + number))
 
 
 def fresh_datasets(datasets: "ecosystem.Datasets | None", seed: int) -> "ecosystem.Datasets | None":

@@ -34,7 +34,12 @@ class CompiledEstimator(ecosystem.GradientEstimator):
       learned_opt: the ecosystem's `LearnedOptimizer`.
       horizons: how long inner runs are.
       objective: what is lowered.
+
+    Attributes:
+      is_pure: that its estimate is a pure function, which an outer step may have in its program.
     """
+
+    is_pure = True
 
     def __init__(
         self, task_family: Any, learned_opt: Any, horizons: Horizons, objective: Objective
@@ -71,4 +76,8 @@ class CompiledEstimator(ecosystem.GradientEstimator):
         out = ecosystem.GradientEstimatorOut(
             mean_loss=losses.total / counted, grad=grad, unroll_state=state, unroll_info=None
         )
-        return out, {"mean||plain_loss": losses.plain / counted, "mean||bounded": losses.bounded}
+        return out, {
+            "mean||plain_loss": losses.plain / counted,
+            "mean||bounded": losses.bounded,
+            ecosystem.INNER_STEPS: losses.steps,
+        }

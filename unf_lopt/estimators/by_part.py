@@ -32,6 +32,11 @@ class ByPart(ecosystem.GradientEstimator):
         self._estimators = dict(estimators)
         self.task_family = next(iter(self._estimators.values())).task_family
 
+    @property
+    def is_pure(self) -> bool:
+        """Whether its estimate is a pure function: if all parts' are."""
+        return all(getattr(own, "is_pure", False) for own in self._estimators.values())
+
     def task_name(self) -> str:
         """The name of the first estimator's task family."""
         return self.task_family.name
@@ -72,7 +77,8 @@ class ByPart(ecosystem.GradientEstimator):
             grad = {**grad, part: out.grad[part]}
             states[part] = out.unroll_state
             losses.append(out.mean_loss)
-            metrics |= found
+            steps = metrics.get(ecosystem.INNER_STEPS, 0) + found.get(ecosystem.INNER_STEPS, 0)
+            metrics |= {**found, ecosystem.INNER_STEPS: steps}
         out = ecosystem.GradientEstimatorOut(
             mean_loss=jnp.mean(jnp.stack(losses)), grad=grad, unroll_state=states, unroll_info=None
         )

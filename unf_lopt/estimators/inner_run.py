@@ -41,12 +41,14 @@ class Losses(NamedTuple):
       counted: how many were counted.
       plain: the sum of the losses of counted steps, bounded.
       bounded: how many losses were not finite or too large.
+      steps: how many inner steps were taken.
     """
 
     total: jax.Array
     counted: jax.Array
     plain: jax.Array
     bounded: jax.Array
+    steps: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,7 +123,8 @@ class InnerRun:
         )
         counts = self.objective.counts(state.step, state.horizon)
         after = state._replace(opt_state=opt_state, step=state.step + 1, first_loss=first)
-        return after, Losses(counts * value, counts, counts * plain, bad.astype(jnp.float32))
+        one = jnp.ones((), jnp.float32)
+        return after, Losses(counts * value, counts, counts * plain, bad.astype(jnp.float32), one)
 
     def reader(self, split: str) -> Any:
         """The `DeviceReader` of a split.
@@ -142,7 +145,7 @@ class InnerRun:
 def no_losses() -> Losses:
     """Of no steps."""
     zero = jnp.zeros((), jnp.float32)
-    return Losses(zero, zero, zero, zero)
+    return Losses(zero, zero, zero, zero, zero)
 
 
 def added(one: Losses, other: Losses) -> Losses:

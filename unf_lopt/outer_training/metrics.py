@@ -14,7 +14,15 @@ import tqdm
 from unf_lopt import ecosystem
 from unf_lopt.runs import METRICS, write_whole
 
-COLUMNS: tuple[str, ...] = ("outer_step", "meta_loss", "meta_gradient_norm", "skipped", "seconds")
+COLUMNS: tuple[str, ...] = (
+    "outer_step",
+    "meta_loss",
+    "meta_gradient_norm",
+    "skipped",
+    "inner_steps",
+    "seconds",
+    "slowest_share",
+)
 _LINE_SECONDS = 10.0
 _SMOOTHING = 0.95
 
@@ -55,9 +63,9 @@ class MetricsLog:
 
 
 class Progress:
-    """Step, smoothed meta-loss and time left: a bar on a terminal, else a line now and then.
+    """Step, smoothed meta-loss, speed and time left: a bar on a terminal, else a line now and then.
 
-    The first outer step compiles, so the time left is counted from its end.
+    The first outer step compiles, so speeds and the time left are counted from its end.
     """
 
     def __init__(self, first: int, last: int):
@@ -66,9 +74,11 @@ class Progress:
         self._first, self._last = first, last
         self._smoothed: float | None = None
         self._compiled = self._spoken = time.monotonic()
+        self._inner_steps = self._shares = 0.0
 
-    def update(self, step: int, meta_loss: float) -> None:
+    def write(self, row: dict[str, float]) -> None:
         """Shows that an outer step has been taken."""
+        step, meta_loss = int(row["outer_step"]), row["meta_loss"]
         if meta_loss == meta_loss:  # not NaN
             before = meta_loss if self._smoothed is None else self._smoothed
             self._smoothed = _SMOOTHING * before + (1 - _SMOOTHING) * meta_loss
@@ -85,15 +95,28 @@ class Progress:
             )
         else:
             self._bar.update()
-        self._bar.set_postfix_str(f"meta-loss {shown:.4f}", refresh=False)
+            self._inner_steps += row["inner_steps"]
+            self._shares += row["slowest_share"]
+        self._bar.set_postfix_str(f"meta-loss {shown:.4f}{self._speed(step, now)}", refresh=False)
         due = step in (self._first, self._last) or now - self._spoken > _LINE_SECONDS
         if due and not self._terminal:
             self._spoken = now
             print(
-                f"outer step {step}/{self._last}  meta-loss {shown:.4f} (smoothed)  "
-                f"left {self._left(step, now)}",
+                f"outer step {step}/{self._last}  meta-loss {shown:.4f} (smoothed)"
+                f"{self._speed(step, now)}  left {self._left(step, now)}",
                 flush=True,
             )
+
+    def _speed(self, step: int, now: float) -> str:
+        """Outer and inner steps a second, and what the slowest worker takes of a step."""
+        taken, seconds = step - self._first, now - self._compiled
+        if not taken or not seconds:
+            return ""
+        text = f"  {taken / seconds:.3g} outer steps/s"
+        if self._inner_steps == self._inner_steps:  # some estimators do not count
+            text += f"  {self._inner_steps / seconds:,.0f} inner steps/s"
+        share = self._shares / taken
+        return text + (f"  slowest worker {share:.0%} of a step" if share < 1 else "")
 
     def _left(self, step: int, now: float) -> str:
         if step == self._last:

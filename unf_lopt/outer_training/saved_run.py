@@ -1,9 +1,10 @@
 """What a run of outer training keeps on disk, in the ecosystem's formats, and how it goes on.
 
 ``params_N`` is the ecosystem's ``ParameterCheckpoint`` (theta, for using the optimizer),
-``checkpoint_N`` its ``OptCheckpoint`` (meta-optimizer state), ``unroll_N`` what the ecosystem
-does not save and a run needs to go on as if it had never stopped, ``theta_N.safetensors`` the theta
-that is handed on. N is the outer step.
+``checkpoint_N`` its ``OptCheckpoint`` (meta-optimizer state), ``unroll_N`` and ``unroll_N.K`` what
+the ecosystem does not save and a run needs to go on as if it had never stopped, the latter the
+inner runs of worker K, ``theta_N.safetensors`` the theta that is handed on. N is the outer step.
+Every process writes the parts of its workers, and the first one all others.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.serialization
 import gin
-import jax
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem, runs
 from unf_lopt.optimizers import LearnedOptimizer, theta_data, theta_identity
+from unf_lopt.processes import Group
 
 PyTree = Any
 
@@ -36,31 +37,24 @@ class TrainingState:
 
     Attributes:
       learner_state: the ecosystem's ``GradientLearnerState``: theta and meta-optimizer.
-      unroll_states: one an estimator: inner runs in progress and PES's accumulators.
+      unroll_states: of every worker of this process, by its number, for each estimator the
+        inner runs in progress and PES's accumulators.
       outer_step: outer steps taken, skipped ones included.
-      positions: for each estimator, how far each split of its data has been read; None where
-        the data cannot be positioned.
       average: the running average of theta; None where there is none.
       skipped: outer steps whose meta-gradient was not finite.
       seconds: time spent, over all starts of the run.
     """
 
     learner_state: Any
-    unroll_states: list[Any]
+    unroll_states: dict[int, list[Any]]
     outer_step: int
-    positions: list[dict[str, int] | None]
     average: PyTree = None
     skipped: int = 0
     seconds: float = 0.0
 
     def record(self) -> dict[str, Any]:
         """What ``unroll_N`` holds, as a tree for Flax's serialization."""
-        return {
-            "unroll_states": self.unroll_states,
-            "positions": [positions or {} for positions in self.positions],
-            "average": self.average,
-            "skipped": self.skipped,
-        }
+        return {"average": self.average, "skipped": self.skipped}
 
     def checkpoint(self) -> Any:
         """What ``checkpoint_N`` holds, as the ecosystem's own loop writes it."""
@@ -75,20 +69,25 @@ class SavedRun:
     """One run's folder: refused if it is not a run of ours; not made before it is needed.
 
     Args:
-      path: the folder.
+      path: the folder, the same for all processes of a run.
+      group: those processes.
 
     Raises:
-      RunError: it has checkpoints that no run of this version wrote, or another process trains in
-        it.
+      RunError: it has checkpoints that no run of this version wrote, or another run trains in it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = pathlib.Path(path)
-        if self.path.is_dir():
+    def __init__(self, path: str | os.PathLike[str], group: Group):
+        self.path, self._group = pathlib.Path(path), group
+        if self.leads and self.path.is_dir():
             _require_ours(self.path)
             if (self.path / runs.LOCK).exists():
                 with runs.only_trainer(self.path):
                     pass  # said before anything is built
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes what all share."""
+        return self._group.leads
 
     @contextlib.contextmanager
     def only_trainer(self) -> Iterator[None]:
@@ -97,14 +96,22 @@ class SavedRun:
         Raises:
           RunError: the folder cannot be made, or another process trains in it.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise runs.RunError(
-                f"{self.path} cannot be a run's folder: {error.strerror}."
-            ) from error
-        with runs.only_trainer(self.path):
-            runs.settle_pending(self.path)
+        with contextlib.ExitStack() as held:
+            if self.leads:
+                try:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise runs.RunError(
+                        f"{self.path} cannot be a run's folder: {error.strerror}."
+                    ) from error
+                held.enter_context(runs.only_trainer(self.path))
+                runs.settle_pending(self.path)
+            self._group.gather("the run's folder", None)
+            if not self.path.is_dir():
+                raise runs.RunError(
+                    f"{self.path} of the first process is not there for process "
+                    f"{self._group.own}: all have to see the same folder."
+                )
             yield
 
     def has_checkpoints(self) -> bool:
@@ -125,6 +132,30 @@ class SavedRun:
         Returns:
           The path of ``params_N``, which evaluation reads. These are all kept.
         """
+        step = state.outer_step
+        parts = {
+            runs.of_worker(worker): flax.serialization.to_bytes(own)
+            for worker, own in state.unroll_states.items()
+        }
+        if self.leads:
+            parts |= self._shared_parts(state, theta, lopt, training)
+        # Nothing is written before the first process has said what will be, and the whole counts
+        # once all have written.
+        told = self._group.gather(f"checkpoint {step}", runs.checksums(step, parts))
+        if self.leads:
+            files = {name: digits for own in told for name, digits in own.items()}
+            runs.begin_checkpoint(self.path, step, files)
+        self._group.gather(f"beginning of checkpoint {step}", None)
+        runs.write_parts(self.path, step, parts)
+        self._group.gather(f"end of checkpoint {step}", None)
+        if self.leads:
+            runs.finish_checkpoint(self.path, step)
+        return self.path / runs.file_name(runs.PARAMS, step)
+
+    def _shared_parts(
+        self, state: TrainingState, theta: PyTree, lopt: Any, training: Mapping[str, Any]
+    ) -> dict[str, bytes]:
+        """What the first process writes, by kind."""
         step, pure = state.outer_step, getattr(lopt, "maker", lopt)
         parts = {}
         if isinstance(pure, LearnedOptimizer):
@@ -136,8 +167,7 @@ class SavedRun:
             )
         )
         parts[runs.LEARNER] = flax.serialization.to_bytes(state.checkpoint())
-        runs.write_checkpoint(self.path, step, parts)
-        return self.path / runs.file_name(runs.PARAMS, step)
+        return parts
 
     def restore(self, fresh: TrainingState) -> TrainingState:
         """The newest saved state that is whole; damaged ones are set apart, which is printed.
@@ -148,22 +178,43 @@ class SavedRun:
         Raises:
           RunError: none is whole, or what is saved has another structure.
         """
-        damage = []
-        for step in reversed(runs.complete_steps(self.path)):
-            try:
-                parts = runs.read_checkpoint(self.path, step)
-            except runs.DamagedCheckpoint as error:
-                damage.append((step, error))
+        damage: list[tuple[int, str]] = []
+        for step in self._complete_steps():
+            parts, error = self._parts(step, fresh.unroll_states)
+            errors = [told for told in self._group.gather(f"checkpoint {step}", error) if told]
+            if errors:
+                damage.append((step, errors[0]))
                 continue
-            for damaged, error in damage:
-                apart = runs.set_damaged_apart(self.path, damaged)
-                print(f"{error} The checkpoint of outer step {damaged} is in {apart} now.")
+            if self.leads:
+                for damaged, reason in damage:
+                    apart = runs.set_damaged_apart(self.path, damaged)
+                    print(f"{reason} The checkpoint of outer step {damaged} is in {apart} now.")
             return self._state(step, parts, fresh)
         raise runs.RunError(
             f"no checkpoint in {self.path} is whole. {damage[0][1]} Choose another "
             "--train_log_dir; a theta that is left starts a new run: --gin_bindings="
             "'train.init_theta_from=\"FILE\"'."
         )
+
+    def _complete_steps(self) -> list[int]:
+        """Falling, as the first process sees them: it may be removing some."""
+        found = list(reversed(runs.complete_steps(self.path)))
+        return self._group.gather("checkpoints", found)[0]
+
+    def _parts(self, step: int, workers: Collection[int]) -> tuple[dict[str, bytes], str]:
+        """What this process needs of a checkpoint, or what is wrong with it.
+
+        The first process looks at all parts but the inner runs of the others' workers.
+        """
+        try:
+            own = {runs.of_worker(worker) for worker in workers}
+            shared = {runs.LEARNER, runs.UNROLLS}
+            if self.leads:
+                kinds = runs.parts_of(self.path, step)
+                shared |= {kind for kind in kinds if not kind.startswith(f"{runs.UNROLLS}.")}
+            return runs.read_checkpoint(self.path, step, own | shared), ""
+        except runs.DamagedCheckpoint as error:
+            return {}, str(error)
 
     def write_config(self, description: Mapping[str, Any]) -> None:
         """Writes the configuration, or checks that it is the one that the run had.
@@ -180,6 +231,8 @@ class SavedRun:
             runs.CONFIG: _configuration(),
             RUN: json.dumps(description, indent=1, sort_keys=True) + "\n",
         }
+        if not self.leads:
+            return
         if self.has_checkpoints():
             changes = [
                 change
@@ -200,6 +253,8 @@ class SavedRun:
         Args:
           data_sources: what identifies the data, as comments.
         """
+        if not self.leads:
+            return
         comments = "".join(f"# Data: {source}\n" for source in data_sources)
         text = comments + gin.operative_config_str()
         runs.write_whole(self.path / runs.OPERATIVE_CONFIG, text.encode())
@@ -207,16 +262,14 @@ class SavedRun:
     def _state(self, step: int, parts: Mapping[str, bytes], fresh: TrainingState) -> TrainingState:
         optimizer = self._read(step, runs.LEARNER, parts, fresh.checkpoint())
         record = self._read(step, runs.UNROLLS, parts, fresh.record())
-        positions = [
-            {split: int(value) for split, value in saved.items()} if current is not None else None
-            for saved, current in zip(record["positions"], fresh.positions, strict=True)
-        ]
         return TrainingState(
-            learner_state=_on_device(optimizer.gradient_learner_state),
-            unroll_states=_on_device(record["unroll_states"]),
+            learner_state=optimizer.gradient_learner_state,
+            unroll_states={
+                worker: self._read(step, runs.of_worker(worker), parts, own)
+                for worker, own in fresh.unroll_states.items()
+            },
             outer_step=step,
-            positions=positions,
-            average=None if fresh.average is None else _on_device(record["average"]),
+            average=record["average"],
             skipped=int(record["skipped"]),
             seconds=float(optimizer.elapsed_time),
         )
@@ -265,7 +318,3 @@ def _configuration() -> str:
 
 def _text(path: pathlib.Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-def _on_device(tree: PyTree) -> PyTree:
-    return jax.tree.map(jnp.asarray, tree)

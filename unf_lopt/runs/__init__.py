@@ -1,11 +1,16 @@
 """The folder of a run: names, whole files, manifests, the lock, the configuration as data."""
 
 from unf_lopt.runs.checkpoints import (
+    begin_checkpoint,
+    checksums,
     complete_steps,
+    finish_checkpoint,
+    parts_of,
     read_checkpoint,
     set_damaged_apart,
     settle_pending,
     write_checkpoint,
+    write_parts,
 )
 from unf_lopt.runs.configuration import (
     Configuration,
@@ -31,6 +36,7 @@ from unf_lopt.runs.names import (
     THETA,
     UNROLLS,
     file_name,
+    of_worker,
     step_of,
     steps,
     theta_file,
@@ -53,12 +59,17 @@ __all__ = [
     "Macro",
     "Reference",
     "RunError",
+    "begin_checkpoint",
     "checksum",
+    "checksums",
     "complete_steps",
     "differences",
     "file_name",
+    "finish_checkpoint",
+    "of_worker",
     "only_trainer",
     "parts",
+    "parts_of",
     "read_checkpoint",
     "read_configuration",
     "read_file",
@@ -68,5 +79,6 @@ __all__ = [
     "steps",
     "theta_file",
     "write_checkpoint",
+    "write_parts",
     "write_whole",
 ]

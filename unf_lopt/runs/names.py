@@ -14,7 +14,7 @@ LOCK = ".lock"  # held by the process that trains
 PARAMS = "params"  # theta, as the ecosystem's tools read it
 THETA = "theta"  # the same in safetensors, with all that a reader has to know
 LEARNER = "checkpoint"  # theta and the meta-optimizer, as the ecosystem's tools read it
-UNROLLS = "unroll"  # inner runs in progress, positions of data
+UNROLLS = "unroll"  # what else goes on; with a worker's number its inner runs in progress
 MANIFEST = "manifest"  # the checksums of the others, written last
 
 PENDING = ".manifest"  # a manifest while its parts are being written
@@ -22,9 +22,25 @@ PENDING = ".manifest"  # a manifest while its parts are being written
 _SUFFIX = {THETA: ".safetensors", MANIFEST: ".json", PENDING: ".json"}
 
 
+def of_worker(worker: int) -> str:
+    """The kind of the part that has a worker's inner runs."""
+    return f"{UNROLLS}.{worker}"
+
+
 def file_name(kind: str, step: int) -> str:
-    """The name of a checkpoint's part, such as ``params_300``."""
+    """The name of a checkpoint's part, such as ``params_300``, or ``unroll_300.2`` of a worker."""
+    if kind.startswith(f"{UNROLLS}."):
+        return f"{UNROLLS}_{step}.{kind.removeprefix(f'{UNROLLS}.')}"
     return f"{kind}_{step}{_SUFFIX.get(kind, '')}"
+
+
+def kind_of(name: str, step: int) -> str | None:
+    """The kind of a checkpoint's part, of which :func:`file_name` gives this name."""
+    for kind in (PARAMS, THETA, LEARNER, UNROLLS, MANIFEST, PENDING):
+        if name == file_name(kind, step):
+            return kind
+    match = re.fullmatch(rf"{UNROLLS}_{step}\.(\d+)", name)
+    return of_worker(int(match[1])) if match else None
 
 
 def step_of(path: pathlib.Path, kind: str) -> int | None:

@@ -1,0 +1,148 @@
+"""Runs of several processes and devices end where those of one do, bit for bit."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.configs import TINY, configure
+from tests.outer_training.compared import assert_same_run, rows_of
+from unf_lopt import runs
+from unf_lopt.outer_training import train
+from unf_lopt.processes.launcher import free_port
+
+WORKERS, STEPS = 4, 30
+BINDINGS = (
+    "LOPT = @deep_sets()",
+    f"NUM_WORKERS = {WORKERS}",
+    f"OUTER_STEPS = {STEPS}",
+    "train.save_every_seconds = 0.0",
+)
+CONFIGS = ("--config_file=digits_mlp.gin", "--config_file=small.gin")
+
+
+def flags(folder, *bindings):
+    given = [f"--gin_bindings={binding}" for binding in (*TINY, *BINDINGS, *bindings)]
+    return [*CONFIGS, *given, f"--train_log_dir={folder}"]
+
+
+def launched(folder, processes, *bindings, restarts=0):
+    own = [f"--processes={processes}", f"--restarts={restarts}"]
+    command = [sys.executable, "-m", "unf_lopt.launch", *own, "--", *flags(folder, *bindings)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_checkpoint(running, folder, step):
+    deadline = time.monotonic() + 300
+    while not (folder.is_dir() and max(runs.complete_steps(folder), default=0) >= step):
+        assert running.poll() is None, running.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def children(pid):
+    found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sorted(map(int, found))
+
+
+def finished(running):
+    output, _ = running.communicate(timeout=300)
+    assert running.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One process on one device."""
+    folder = tmp_path_factory.mktemp("alone")
+    configure(*BINDINGS)
+    train(str(folder))
+    return folder
+
+
+def test_workers_have_perturbations_inner_runs_and_data_of_their_own(alone):
+    parts = [(alone / f"unroll_{STEPS}.{worker}").read_bytes() for worker in range(WORKERS)]
+    assert len(set(parts)) == WORKERS
+    losses = [float(row["meta_loss"]) for row in rows_of(alone)]
+    assert len(losses) == STEPS and len(set(losses)) > STEPS // 2
+    assert {row["inner_steps"] for row in rows_of(alone)} == {f"{WORKERS * 2 * 2 * 2:.1f}"}
+
+
+def test_two_processes_stop_together_and_one_goes_on(alone, tmp_path):
+    """Stopped by a signal; what is left is done by one process, with the workers of both."""
+    folder = tmp_path / "run"
+    running = launched(folder, 2, "OUTER_STEPS = 1000000")
+    wait_for_checkpoint(running, folder, 2)
+    running.send_signal(signal.SIGTERM)
+    output = finished(running)
+    stopped = len(rows_of(folder))
+    assert output.count("outer step 1/") == 1  # the first process alone tells
+    assert f"{stopped} outer steps: stopped" in output and stopped < STEPS
+    assert (folder / f"manifest_{stopped}.json").exists()
+    configure(*BINDINGS)
+    train(str(folder))
+    assert_same_run(alone, folder, STEPS, WORKERS)
+
+
+@pytest.mark.slow
+def test_one_of_two_is_killed_and_both_are_started_again(alone, tmp_path):
+    folder = tmp_path / "run"
+    running = launched(folder, 2, restarts=1)
+    wait_for_checkpoint(running, folder, 3)
+    os.kill(children(running.pid)[1], signal.SIGKILL)
+    assert "starting all again" in finished(running)
+    assert_same_run(alone, folder, STEPS, WORKERS)
+
+
+@pytest.mark.slow
+def test_four_processes_and_then_two(alone, tmp_path):
+    folder = tmp_path / "run"
+    finished(launched(folder, 4))
+    assert_same_run(alone, folder, STEPS, WORKERS)
+    for path in folder.iterdir():
+        if re.search(rf"_{STEPS}(\.|$)", path.name):
+            path.unlink()
+    finished(launched(folder, 2))
+    assert_same_run(alone, folder, STEPS, WORKERS)
+
+
+@pytest.mark.slow
+def test_two_devices_of_one_process(alone, tmp_path):
+    xla = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    command = [sys.executable, "-m", "unf_lopt.train", *flags(tmp_path)]
+    subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": xla})
+    assert_same_run(alone, tmp_path, STEPS, WORKERS)
+
+
+@pytest.mark.slow
+def test_a_part_of_a_worker_of_another_process_is_damaged(alone, tmp_path):
+    """Both processes take the checkpoint before."""
+    folder = tmp_path / "run"
+    shutil.copytree(alone, folder)
+    damaged = folder / f"unroll_{STEPS}.3"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    output = finished(launched(folder, 2))
+    assert f"resumed {folder} at outer step {STEPS - 1}" in output and damaged.name in output
+    assert_same_run(alone, folder, STEPS, WORKERS)
+
+
+def test_workers_that_cannot_be_shared_out_are_an_error(tmp_path):
+    folder = tmp_path / "run"
+    running = launched(folder, 2, "NUM_WORKERS = 3", restarts=3)
+    output, _ = running.communicate(timeout=120)
+    assert running.returncode == 1 and "starting all again" not in output
+    assert "NUM_WORKERS=3: cannot be shared out to 2 processes equally; 4 can" in output
+    assert not folder.exists()
+
+
+def test_the_flags_of_one_of_several_processes(tmp_path):
+    address = f"--coordinator_address=127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "unf_lopt.train", *flags(tmp_path / "run"), address]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert outcome.returncode == 2 and "--distributed" in outcome.stderr
