@@ -1,8 +1,8 @@
 """Loss barriers between networks that were trained apart, before and after alignment.
 
-Every network is trained twice from other initial parameters and batches, on scikit-learn's digits; recurrent networks
-and Transformers read an image row by row. The spec is inferred from the loss. The barrier is of the
-test loss, see :func:`unf_lopt.weights.loss_barrier`.
+Every network is trained twice on scikit-learn's digits, from other initial parameters and with
+other batches; recurrent networks and Transformers read an image row by row. The spec is inferred
+from the loss. The barrier is of the test loss, see :func:`unf_lopt.weights.loss_barrier`.
 
 ``python benchmarks/alignment.py [--only=mlp,cnn] [--pairs=2]``
 """

@@ -66,13 +66,10 @@ def align(
             raise ValueError(f"align({name}={number}): must be 1 or more.")
     pair = _Pair(spec, params_a, params_b)
     rng = np.random.default_rng(seed)
-    best: Indices = {}
-    best_value = -np.inf
+    orders = (pair.identity, pair.by_size)
+    best, best_value = pair.identity(), -np.inf
     for start in range(num_starts):
-        if start < 2:
-            indices = pair.by_size() if start else pair.identity()
-        else:
-            indices = pair.random(rng)
+        indices = orders[start]() if start < len(orders) else pair.random(rng)
         indices, value = _ascend(pair, indices, rng, max_sweeps)
         if value > best_value:
             best, best_value = indices, value
