@@ -12,7 +12,7 @@ import dataclasses
 import io
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -70,6 +70,29 @@ class Zoo:
     columns: Columns
     label: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, spec: PermutationSpec, networks: Sequence[PyTree], labels: Any, name: str = "own"
+    ) -> Zoo:
+        """One of networks that were trained elsewhere.
+
+        Args:
+          spec: their weight space.
+          networks: a tree of it for each.
+          labels: what is to be predicted of each, ``[networks, ...]``.
+          name: for the report.
+
+        Raises:
+          SpecError: a tree does not fit the spec.
+          ValueError: there are not as many labels as networks.
+        """
+        labels = np.asarray(labels)
+        if not networks or len(networks) != len(labels):
+            raise ValueError(f"Zoo.of: {len(networks)} networks and {len(labels)} labels.")
+        leaves = zip(*(spec.flatten(own)[0] for own in networks), strict=True)
+        params = {path: np.stack(own) for path, own in zip(spec.paths, leaves, strict=True)}
+        return cls(name, spec, params, {"label": labels}, "label")
 
     def __len__(self) -> int:
         return len(self.columns[self.label])
