@@ -18,14 +18,14 @@ ROWS = (
     ("layers",),
     ("optimizers", "ecosystem"),
     ("tasks", "estimators", "commands"),
-    ("outer_training", "evaluation"),
+    ("outer_training", "evaluation", "weights"),
     ("register",),
     ("train", "launch", "evaluate", "inspect"),
     ("__init__", "__main__"),
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 SHARED = ROWS[0]  # private to users of the package, not to its rooms
-WITHOUT_ECOSYSTEM = ("symmetry", "runs", "layers", "optimizers")
+WITHOUT_ECOSYSTEM = ("symmetry", "runs", "layers", "optimizers", "weights")
 HEAVY = ("learned_optimization", "tensorflow", "tensorflow_datasets", "keras", "flax", "sklearn")
 # Reads the ecosystem's own format, which is Flax's; nothing else of these rooms does.
 IN_FUNCTIONS = {("unf_lopt/optimizers/theta.py", "flax")}

@@ -10,7 +10,7 @@ import numpy as np
 
 from unf_lopt._options import check_option
 from unf_lopt.layers._partitions import bell_number
-from unf_lopt.symmetry import PermutationSpec, Product, SpecError, Sum
+from unf_lopt.symmetry import PermutationSpec, SpecError
 
 FIXED_AXES = ("exchangeable", "positional", "free")
 POSITION_CHANNELS = 16
@@ -26,8 +26,7 @@ def plain_spec(spec: PermutationSpec, fixed_axes: str) -> tuple[PermutationSpec,
     """
     check_option("fixed_axes", fixed_axes, FIXED_AXES)
     if fixed_axes == "free":
-        segments = {name: Sum((Product(()),) * spec.spaces[name]) for name in spec.fixed}
-        spec = spec.replaced(segments)
+        spec = spec.distinguished(spec.fixed)
     return spec, spec.view.spec.canonical()
 
 

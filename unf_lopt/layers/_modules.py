@@ -217,16 +217,27 @@ class InvariantPool(hk.Module):
 
     Args:
       spec: the weight space.
+      statistics: ``"mean"``, ``"rms"``, ``"max"``, ``"min"``: what is taken of every tensor.
+      keep_fixed: whether fixed axes are kept, or statistics taken over them too.
       name: the module's name.
     """
 
-    def __init__(self, spec: PermutationSpec, *, name: str | None = None):
+    def __init__(
+        self,
+        spec: PermutationSpec,
+        *,
+        statistics: Sequence[str] = ("mean",),
+        keep_fixed: bool = False,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
-        self._spec = spec
+        self._spec, self._statistics, self._keep_fixed = spec, tuple(statistics), keep_fixed
 
     def __call__(self, features: Any) -> jax.Array:
-        """``[*shape, channels]`` leaves to ``[blocks * channels]``."""
-        return invariant_features(self._spec, features)
+        """``[*shape, channels]`` leaves to a vector."""
+        return invariant_features(
+            self._spec, features, statistics=self._statistics, keep_fixed=self._keep_fixed
+        )
 
 
 class PointwiseMLP(hk.Module):

@@ -17,6 +17,13 @@ from unf_lopt.symmetry import PermutationSpec
 
 COEFFICIENTS = ("per_pair", "tied")
 _EPSILON = 1e-6
+# Of an array over some of its axes; of none where an array has none, such as a scalar's.
+STATISTICS: dict[str, Callable[[jax.Array, tuple[int, ...]], jax.Array]] = {
+    "mean": lambda x, axes: jnp.mean(x, axes),
+    "rms": lambda x, axes: jnp.sqrt(jnp.mean(jnp.square(x), axes) + _EPSILON**2),
+    "max": lambda x, axes: jnp.max(x, axes),
+    "min": lambda x, axes: jnp.min(x, axes),
+}
 
 
 def equivariant_linear(
@@ -167,23 +174,49 @@ class EquivariantNetwork:
         return [(f"layer_{i}", layer, channels[i]) for i, layer in enumerate(self.layers)]
 
 
-def invariant_features(spec: PermutationSpec, features: Any) -> jax.Array:
-    """What no permutation changes: the mean of every tensor over all its axes, end to end.
+def invariant_features(
+    spec: PermutationSpec,
+    features: Any,
+    *,
+    statistics: Sequence[str] = ("mean",),
+    keep_fixed: bool = False,
+) -> jax.Array:
+    """What no permutation changes: statistics of every tensor over its axes, end to end.
 
     Args:
       spec: the weight space.
       features: leaves ``[*parameter.shape, channels]``.
+      statistics: names in `STATISTICS`: ``"mean"`` (Zhou et al., arXiv 2402.05232, section 3),
+        ``"rms"``, the root of the mean square, ``"max"`` and ``"min"``.
+      keep_fixed: whether fixed axes are kept, every index with numbers of its own; else statistics
+        are over them as well.
 
     Returns:
-      ``[blocks of the spec's view * channels]``. A permutable axis cannot be kept apart; a fixed
-      one is averaged as well (Zhou et al., arXiv 2402.05232, section 3).
+      ``[n]``: for every statistic and every block of the spec's view as many numbers as it has
+      channels, times the sizes of its fixed axes where they are kept.
 
     Raises:
       SpecError: the tree does not fit the spec, or its leaves differ in channels.
+      ValueError: a statistic that there is not, or none.
     """
+    if not statistics or isinstance(statistics, str):
+        raise ValueError(f"statistics={statistics!r}: a sequence of names in {list(STATISTICS)}.")
+    for name in statistics:
+        check_option("statistics", name, tuple(STATISTICS))
     blocks, _ = spec.view.flatten(features)
     input_channels_of(spec.view.spec, blocks)
-    return jnp.concatenate([jnp.mean(x, axis=tuple(range(x.ndim - 1))) for x in blocks])
+    kept = spec.fixed if keep_fixed else frozenset()
+    axes_of = [
+        tuple(i for i, space in enumerate(axes) if space not in kept)
+        for axes in spec.view.spec.axes
+    ]
+    return jnp.concatenate(
+        [
+            jnp.ravel(STATISTICS[name](x, axes))
+            for name in statistics
+            for x, axes in zip(blocks, axes_of, strict=True)
+        ]
+    )
 
 
 def _normalized(x: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._arrays import namespace
-from unf_lopt.symmetry._axes import Axis
+from unf_lopt.symmetry._axes import Axis, Product, Sum
 from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry._names import (
     check_shape,
@@ -309,6 +309,30 @@ class PermutationSpec:
         if self.provenance is None:
             return f"{path} axis {axis} is {shown}: written by hand."
         return f"{path} axis {axis} is {shown}\n{self.provenance.explain(path, axis)}"
+
+    def distinguished(self, spaces: Collection[str]) -> PermutationSpec:
+        """The same spec with every index of some fixed spaces told apart from the others.
+
+        A layer treats the indices of a fixed space alike, though no permutation moves them: the
+        gates of a GRU, or classes. Here each becomes an axis of size 1 of its own, for which a
+        layer has coefficients of its own; a tensor with a space of size n counts as n tensors.
+
+        Args:
+          spaces: names of fixed spaces.
+
+        Returns:
+          A spec of the same trees.
+
+        Raises:
+          SpecError: a name is not one of a fixed space.
+        """
+        unknown = sorted(set(spaces) - self.fixed)
+        if unknown or isinstance(spaces, str):
+            raise SpecError(
+                f"distinguished({spaces!r}): pass a collection of fixed spaces, of which there are "
+                f"{sorted(self.fixed)}."
+            )
+        return self.replaced({name: Sum((Product(()),) * self.spaces[name]) for name in spaces})
 
     def replaced(self, axes: Mapping[str, Axis]) -> PermutationSpec:
         """The spec with some spaces replaced by axes of the same length without new spaces."""

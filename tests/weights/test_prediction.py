@@ -1,0 +1,116 @@
+"""Predictors: what is invariant stays, what can be learned is, and what is asked for is checked."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.strategies import mlp_spec
+from unf_lopt import predict
+from unf_lopt.weights import (
+    PREDICTORS,
+    FitOptions,
+    Zoo,
+    compare,
+    fit,
+    split_models,
+    write_comparison,
+)
+from unf_lopt.weights.measures import target_of
+from unf_lopt.weights.predictors import features_of, network_of
+
+SPEC = mlp_spec([3, 5, 2])
+NETWORKS = [name for name, own in PREDICTORS.items() if own.network]
+QUICK = FitOptions(width=4, epochs=3)
+
+
+def random_zoo(count=40, label=None, seed=0):
+    rng = np.random.default_rng(seed)
+    params = {
+        path: rng.normal(size=(count, *shape)).astype(np.float32)
+        for path, shape in zip(SPEC.paths, SPEC.shapes, strict=True)
+    }
+    # A function of the weights that no permutation of units changes.
+    spread = np.mean(np.abs(params["linear_0/w"]), axis=(1, 2))
+    labels = {
+        "rate": 1 / (1 + np.exp(-8 * (spread - spread.mean()))),
+        "class": (spread > np.median(spread)).astype(np.int32),
+        "numbers": np.stack([3 * spread, spread**2], -1),
+    }[label or "rate"]
+    return Zoo("random", SPEC, params, {"label": labels}, "label")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_predictions_are_invariant_where_they_say_so(name):
+    with jax.enable_x64(True):
+        kind, zoo = PREDICTORS[name], random_zoo(1)
+        weights = {path: jnp.asarray(x[0], jnp.float64) for path, x in zoo.params.items()}
+        network = network_of(SPEC, kind, 4, 3)
+        params = network.init(jax.random.key(0), weights)
+        apply = jax.jit(network.apply)
+        moved = SPEC.permute(weights, {"space_1": jnp.array([4, 2, 0, 1, 3])})
+        difference = np.max(np.abs(apply(params, weights) - apply(params, moved)))
+    assert (difference < 1e-12) == kind.invariant
+
+
+def test_features_are_invariant():
+    zoo = random_zoo(2)
+    moved = jax.vmap(SPEC.permute, (0, None))(zoo.params, SPEC.sample(jax.random.key(0)))
+    np.testing.assert_allclose(features_of(zoo.params), features_of(moved), atol=1e-5)
+
+
+@pytest.mark.parametrize("label", ["rate", "class", "numbers"])
+@pytest.mark.parametrize("name", ["mlp_augmented", "ridge", "boosting"])
+def test_every_kind_of_label_is_fitted(name, label):
+    zoo = random_zoo(label=label)
+    split = split_models(len(zoo), 0)
+    fitted = fit(name, zoo, split, QUICK)
+    assert fitted.outputs.shape == (len(split.test), target_of(zoo.labels).outputs)
+    assert np.isfinite(fitted.score) and fitted.setting in PREDICTORS[name].settings
+
+
+def test_what_statistics_tell_is_learned():
+    zoo = random_zoo(300)
+    split = split_models(len(zoo), 0)
+    for name in ("deep_sets", "ridge"):
+        assert fit(name, zoo, split, FitOptions(width=8, epochs=20)).score > 0.7
+
+
+def test_splits_have_no_model_twice():
+    split = split_models(100, 3, num_train=30)
+    rows = np.concatenate(split)
+    assert len(split.train) == 30 and len(set(rows.tolist())) == len(rows)
+    with pytest.raises(ValueError, match="make a larger zoo"):
+        split_models(100, 3, num_train=90)
+
+
+def test_a_comparison_is_written(tmp_path):
+    zoo = random_zoo()
+    found = compare(zoo, ("ridge", "statnn"), num_splits=2, options=QUICK)
+    page = write_comparison(tmp_path, zoo, found).read_text()
+    written = json.loads((tmp_path / "comparison.json").read_text())
+    for own, read in zip(found.scores, written["predictors"], strict=True):
+        assert list(own.scores) == read["scores"] and f"{np.mean(own.scores):.3f}" in page
+    assert (tmp_path / "predicted.png").stat().st_size > 5000
+    with pytest.raises(ValueError, match="at least one predictor"):
+        compare(zoo, ())
+
+
+def test_the_command(tmp_path, capsys):
+    folder = f"--dir={tmp_path / 'zoo'}"
+    settings = '--settings={"hidden": 3, "num_steps": 2}'
+    command = ["--zoo=sines", folder, "--models=20", "--splits=1", settings]
+    assert predict.main([*command, "--predictors=ridge"]) == 0
+    assert "squared error" in capsys.readouterr().out
+    for wrong, message in [
+        ("--predictors=oracle", "there is no ['oracle']"),
+        ("--models=0", "num_models=0"),
+        ('--settings={"depth": 1}', "no setting ['depth']"),
+        ("--settings=[1]", "JSON such as"),
+        ("--seed=1", "another zoo"),
+    ]:
+        assert predict.main([*command, wrong]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1

@@ -1,0 +1,145 @@
+"""Recurrent networks that learned to add: how well do their weights say they do?
+
+Zhou, Finn and Harrison, "Universal Neural Functionals", arXiv 2402.05232, section 4.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from unf_lopt.symmetry import infer_spec
+from unf_lopt.weights.training import glorot, log_uniform, train_network
+from unf_lopt.weights.zoo import Population
+
+_PLUS, _EQUALS, _VOCABULARY = 10, 11, 12
+Params = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Addition:
+    """Sequence-to-sequence GRUs on sums of two numbers, written digit by digit.
+
+    The encoder reads ``12+34=``, the decoder writes the answer, last digit first. Learning rate
+    and, through it, success vary from model to model.
+
+    Attributes:
+      hidden: units of both GRUs.
+      embedding: channels of a character.
+      digits: of each of the two numbers.
+      num_steps: of training.
+      batch_size: sums a step.
+      lowest_rate, highest_rate: the learning rate is log-uniform between them.
+
+    Raises:
+      ValueError: at construction, for a number that is not positive.
+    """
+
+    hidden: int = 16
+    embedding: int = 8
+    digits: int = 2
+    num_steps: int = 2000
+    batch_size: int = 16
+    lowest_rate: float = 3e-4
+    highest_rate: float = 3e-2
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"Addition({name}={value}): must be positive.")
+
+    def population(self) -> Population:
+        """How the zoo's models are made; the label is ``success``, a share from 0 to 1."""
+        return Population(
+            "addition",
+            dataclasses.asdict(self),
+            infer_spec(self.loss, jax.eval_shape(self.init, jax.random.key(0)), *self._example()),
+            jax.vmap(self._model),
+            "success",
+        )
+
+    def init(self, key: jax.Array) -> Params:
+        """Parameters of a model before training."""
+        keys = iter(jax.random.split(key, 6))
+        h, e = self.hidden, self.embedding
+        params = {"embedding": jax.random.normal(next(keys), (_VOCABULARY, e))}
+        for part in ("encoder", "decoder"):
+            params[f"{part}_input"] = glorot(next(keys), e, 3 * h)
+            params[f"{part}_hidden"] = glorot(next(keys), h, 3 * h)
+            params[f"{part}_bias"] = jnp.zeros(3 * h)
+        params["output"] = glorot(next(keys), h, 10)
+        params["output_bias"] = jnp.zeros(10)
+        return params
+
+    def loss(self, params: Params, question: jax.Array, answer: jax.Array) -> jax.Array:
+        """Cross entropy of the answer's digits, with the right ones before each given."""
+        given = jnp.concatenate([jnp.full_like(answer[:, :1], _EQUALS), answer[:, :-1]], 1)
+
+        def step(state: jax.Array, tokens: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+            state = _gru(params, "decoder", state, tokens[0])
+            logits = state @ params["output"] + params["output_bias"]
+            return state, optax.softmax_cross_entropy_with_integer_labels(logits, tokens[1])
+
+        _, losses = jax.lax.scan(step, self._read(params, question), (given.T, answer.T))
+        return jnp.mean(losses)
+
+    def success(self, params: Params, question: jax.Array, answer: jax.Array) -> jax.Array:
+        """The share of sums whose whole answer is right, written without help."""
+
+        def step(carry: tuple[jax.Array, jax.Array], right: jax.Array) -> tuple[Any, Any]:
+            state = _gru(params, "decoder", *carry)
+            token = jnp.argmax(state @ params["output"] + params["output_bias"], -1)
+            return (state, token), token == right
+
+        start = self._read(params, question), jnp.full(len(question), _EQUALS)
+        return jnp.mean(jnp.all(jax.lax.scan(step, start, answer.T)[1], axis=0))
+
+    def sums(self, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+        """Random questions ``[count, 2·digits + 2]`` and answers ``[count, digits + 1]``."""
+        numbers = jax.random.randint(key, (2, count), 0, 10**self.digits)
+        places = 10 ** jnp.arange(self.digits - 1, -1, -1)
+        first, second = (own[:, None] // places % 10 for own in numbers)
+        plus, equals = (jnp.full((count, 1), token) for token in (_PLUS, _EQUALS))
+        question = jnp.concatenate([first, plus, second, equals], 1)
+        answer = (numbers[0] + numbers[1])[:, None] // 10 ** jnp.arange(self.digits + 1) % 10
+        return question, answer
+
+    def _model(self, key: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
+        """A trained model and its columns."""
+        init_key, rate_key, data_key, test_key = jax.random.split(key, 4)
+        rate = log_uniform(rate_key, self.lowest_rate, self.highest_rate)
+
+        def loss(params: Params, key: jax.Array) -> jax.Array:
+            return self.loss(params, *self.sums(key, self.batch_size))
+
+        params = train_network(
+            loss, self.init(init_key), data_key, num_steps=self.num_steps, learning_rate=rate
+        )
+        test = self.sums(test_key, 1000)
+        success = self.success(params, *test)
+        columns = {"success": success, "loss": self.loss(params, *test), "learning_rate": rate}
+        return params, columns
+
+    def _read(self, params: Params, question: jax.Array) -> jax.Array:
+        """The encoder's last state."""
+
+        def step(state: jax.Array, token: jax.Array) -> tuple[jax.Array, None]:
+            return _gru(params, "encoder", state, token), None
+
+        return jax.lax.scan(step, jnp.zeros((len(question), self.hidden)), question.T)[0]
+
+    def _example(self) -> tuple[jax.Array, jax.Array]:
+        return self.sums(jax.random.key(0), 3)
+
+
+def _gru(params: Params, part: str, state: jax.Array, token: jax.Array) -> jax.Array:
+    """A step of a gated recurrent unit (Cho et al., arXiv 1406.1078)."""
+    inputs = params["embedding"][token] @ params[f"{part}_input"] + params[f"{part}_bias"]
+    update, reset, candidate = jnp.split(inputs, 3, -1)
+    of_update, of_reset, of_candidate = jnp.split(state @ params[f"{part}_hidden"], 3, -1)
+    update, reset = jax.nn.sigmoid(update + of_update), jax.nn.sigmoid(reset + of_reset)
+    return update * state + (1 - update) * jnp.tanh(candidate + reset * of_candidate)

@@ -1,0 +1,186 @@
+"""Predictors of what a network does, from its weights; each an entry of one table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unf_lopt._options import check_option
+from unf_lopt._types import PyTree
+from unf_lopt.layers import UNF, InvariantPool, PointwiseMLP
+from unf_lopt.symmetry import PermutationSpec
+
+Weights = dict[str, Any]
+
+_POOLED = ("mean", "rms")
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+RATES = (1e-3, 3e-3, 1e-2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A way to predict from weights, tuned over three settings.
+
+    Attributes:
+      title: what a reader calls it.
+      network: ``network(spec, width, outputs)`` gives a Haiku function from a model's weights, by
+        the spec's paths and standardized, to ``[outputs]``; None for one of scikit-learn's.
+      estimator: ``estimator(setting, is_class)`` gives scikit-learn's estimator on
+        :func:`statistics`; None for a network.
+      settings: learning rates, or what the estimator's setting is.
+      augmented: whether a model's units are permuted anew whenever it is seen in training.
+      invariant: whether predictions are unchanged by permutations of units.
+    """
+
+    title: str
+    network: Callable[[PermutationSpec, int, int], Callable[[Weights], jax.Array]] | None = None
+    estimator: Callable[[float, bool], Any] | None = None
+    settings: Sequence[float] = RATES
+    augmented: bool = False
+    invariant: bool = True
+
+
+def statistics(weights: Weights) -> jax.Array:
+    """Mean, variance and five quantiles of every tensor (Unterthiner et al., arXiv 2002.11448).
+
+    Args:
+      weights: of one model.
+
+    Returns:
+      ``[7 · tensors]``.
+    """
+    quantiles = jnp.asarray(_QUANTILES)
+    of_tensors = [
+        jnp.concatenate([jnp.stack([jnp.mean(x), jnp.var(x)]), jnp.quantile(x, quantiles)])
+        for x in weights.values()
+    ]
+    return jnp.concatenate(of_tensors)
+
+
+def predictor(name: str) -> Predictor:
+    """The predictor of a name in `PREDICTORS`.
+
+    Raises:
+      ValueError: there is none of this name.
+    """
+    check_option("predictor", name, tuple(PREDICTORS))
+    return PREDICTORS[name]
+
+
+def _head(width: int, outputs: int) -> Callable[[jax.Array], jax.Array]:
+    return hk.nets.MLP([4 * width, outputs])
+
+
+def _unf(fixed_axes: str) -> Any:
+    def make(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Weights], jax.Array]:
+        def predict(weights: Weights) -> jax.Array:
+            channels = {path: x[..., None] for path, x in weights.items()}
+            layers = UNF(
+                (width,) * 3,
+                spec,
+                fixed_axes=fixed_axes,
+                initialization="pointwise",
+                balanced=True,
+                name="unf",
+            )
+            hidden = jax.tree.map(jax.nn.relu, layers(channels))
+            return _head(width, outputs)(InvariantPool(spec, statistics=_POOLED)(hidden))
+
+        return predict
+
+    return make
+
+
+def _deep_sets(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Weights], jax.Array]:
+    def predict(weights: Weights) -> jax.Array:
+        channels = {path: x[..., None] for path, x in weights.items()}
+        hidden = PointwiseMLP((width,) * 3, activate_final=True)(channels)
+        return _head(width, outputs)(InvariantPool(spec, statistics=_POOLED)(hidden))
+
+    return predict
+
+
+def _statnn(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Weights], jax.Array]:
+    return lambda weights: hk.nets.MLP([4 * width, 4 * width, outputs])(statistics(weights))
+
+
+def _flat(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Weights], jax.Array]:
+    def predict(weights: Weights) -> jax.Array:
+        flat = jnp.concatenate([jnp.ravel(x) for x in weights.values()])
+        return hk.nets.MLP([8 * width, 4 * width, outputs])(flat)
+
+    return predict
+
+
+def _ridge(setting: float, is_class: bool) -> Any:
+    from sklearn.linear_model import Ridge, RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    kind = RidgeClassifier if is_class else Ridge
+    return make_pipeline(StandardScaler(), kind(alpha=setting))
+
+
+def _boosting(setting: float, is_class: bool) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.multioutput import MultiOutputRegressor
+
+    if is_class:
+        return HistGradientBoostingClassifier(learning_rate=setting, random_state=0)
+    return MultiOutputRegressor(
+        HistGradientBoostingRegressor(learning_rate=setting, random_state=0)
+    )
+
+
+PREDICTORS: dict[str, Predictor] = {
+    "unf": Predictor("UNF", _unf("exchangeable")),
+    "dwsnets": Predictor("DWSNets", _unf("free")),
+    "deep_sets": Predictor("Deep Sets", _deep_sets),
+    "statnn": Predictor("STATNN", _statnn),
+    "mlp": Predictor("MLP on flat weights", _flat, invariant=False),
+    "mlp_augmented": Predictor(
+        "MLP on flat weights, units permuted", _flat, augmented=True, invariant=False
+    ),
+    "ridge": Predictor(
+        "ridge regression on statistics", estimator=_ridge, settings=(0.1, 1.0, 10.0)
+    ),
+    "boosting": Predictor(
+        "gradient boosting on statistics", estimator=_boosting, settings=(0.03, 0.1, 0.3)
+    ),
+}
+
+
+def features_of(params: dict[str, np.ndarray]) -> np.ndarray:
+    """What scikit-learn's estimators see: statistics, and the logarithms of their sizes.
+
+    Args:
+      params: of all models, ``[models, *shape]``.
+    """
+    found = np.asarray(jax.jit(jax.vmap(statistics))(params), np.float64)
+    return np.concatenate([found, np.log(np.abs(found) + 1e-6)], axis=1)
+
+
+def standardized(
+    params: dict[str, np.ndarray], of: Sequence[int] | np.ndarray
+) -> dict[str, np.ndarray]:
+    """Weights less the mean, over the deviation, of a tensor's entries in some of the models."""
+    return {path: (x - x[of].mean()) / (x[of].std() + 1e-8) for path, x in params.items()}
+
+
+def network_of(spec: PermutationSpec, kind: Predictor, width: int, outputs: int) -> hk.Transformed:
+    """A predictor's network as a pair of functions of a model's weights."""
+    if kind.network is None:
+        raise ValueError(f"{kind.title} is no network.")
+    make = kind.network
+    return hk.without_apply_rng(hk.transform(lambda weights: make(spec, width, outputs)(weights)))
+
+
+def permuted(spec: PermutationSpec, weights: PyTree, key: jax.Array) -> PyTree:
+    """A model with its units in a random order."""
+    return spec.permute(weights, spec.sample(key))
