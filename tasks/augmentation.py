@@ -8,15 +8,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gin
 import numpy as np
 
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import REQUIRED, configurable
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def augmented(
-    task_family: Any = gin.REQUIRED, log_scale: float = math.log(10.0), level: str = "tensor"
+    task_family: Any = REQUIRED, log_scale: float = math.log(10.0), level: str = "tensor"
 ) -> Any:
     """A task family whose weights are reparametrized, drawn anew for every inner run.
 
@@ -51,11 +51,11 @@ def augmented(
     return family
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def varied_families(
-    family: Callable[..., Any] = gin.REQUIRED,
-    option: str = gin.REQUIRED,
-    values: Sequence[Any] = gin.REQUIRED,
+    family: Callable[..., Any] = REQUIRED,
+    option: str = REQUIRED,
+    values: Sequence[Any] = REQUIRED,
 ) -> list[Any]:
     """A family for every value of an option, each compiled once: for ``train.task_families``.
 
@@ -72,7 +72,7 @@ def varied_families(
     return [family(**{option: value}) for value in values]
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def drawn_sizes(
     count: int = 4,
     widths: tuple[int, int] = (16, 64),

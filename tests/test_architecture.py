@@ -20,15 +20,20 @@ ROWS = (
     ("tasks", "estimators", "commands"),
     ("outer_training", "evaluation", "weights"),
     ("register",),
-    ("train", "launch", "evaluate", "inspect"),
+    ("train", "launch", "evaluate", "inspect", "predict"),
     ("__init__", "__main__"),
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 SHARED = ROWS[0]  # private to users of the package, not to its rooms
 WITHOUT_ECOSYSTEM = ("symmetry", "runs", "layers", "optimizers", "weights")
 HEAVY = ("learned_optimization", "tensorflow", "tensorflow_datasets", "keras", "flax", "sklearn")
-# Reads the ecosystem's own format, which is Flax's; nothing else of these rooms does.
-IN_FUNCTIONS = {("unf_lopt/optimizers/theta.py", "flax")}
+# One reads the ecosystem's own format, which is Flax's; others have scikit-learn's estimators and
+# data. Nothing else of these rooms needs them.
+IN_FUNCTIONS = {
+    ("unf_lopt/optimizers/theta.py", "flax"),
+    ("unf_lopt/weights/predictors.py", "sklearn"),
+    ("unf_lopt/weights/zoos.py", "sklearn"),
+}
 
 
 class Import(NamedTuple):

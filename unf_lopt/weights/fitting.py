@@ -176,13 +176,16 @@ def _fit_network(
         own = {path: x[rows] for path, x in weights.items()}
         return np.asarray(outputs_of(params, own))
 
+    valid_labels = jnp.asarray(labels[split.valid])
     found = []
     for setting in kind.settings:
         best, value = _early_stopped(
             params,
             optimizer.init(params),
             lambda p, s, rows, own, setting=setting: step(p, s, setting, rows, own),
-            lambda p: float(target.loss(outputs(p, split.valid), labels[split.valid])),
+            lambda p: float(
+                target.loss(*map(jnp.asarray, (outputs(p, split.valid), valid_labels)))
+            ),
             split.train,
             key,
             options,

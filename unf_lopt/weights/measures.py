@@ -66,8 +66,8 @@ def _rate_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _kendall(outputs: np.ndarray, labels: np.ndarray) -> float:
-    found = kendalltau(outputs[:, 0], labels).statistic
-    return float(np.nan_to_num(found))  # of outputs that are all the same: they order nothing
+    tau, _ = kendalltau(outputs[:, 0], labels)
+    return float(np.nan_to_num(tau))  # of outputs that are all the same: they order nothing
 
 
 def _squared(outputs: jax.Array, labels: jax.Array) -> jax.Array:

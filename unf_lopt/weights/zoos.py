@@ -38,9 +38,8 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Scikit-learn's digits: ``[1797, 8, 8]`` from 0 to 1, and labels."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    images = np.asarray(found["images"], np.float32) / 16
-    return images, np.asarray(found["target"], np.int32)
+    images, labels = load_digits(return_X_y=True)
+    return images.reshape(-1, 8, 8).astype(np.float32) / 16, labels.astype(np.int32)
 
 
 def _classifiers(settings: Classifiers) -> Population:
