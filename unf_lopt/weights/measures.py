@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +67,7 @@ def _rate_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _kendall(outputs: np.ndarray, labels: np.ndarray) -> float:
-    tau, _ = kendalltau(outputs[:, 0], labels)
+    tau: Any = kendalltau(outputs[:, 0], labels)[0]
     return float(np.nan_to_num(tau))  # of outputs that are all the same: they order nothing
 
 
