@@ -15,7 +15,7 @@ import pathlib
 import statistics
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -146,7 +146,7 @@ def markdown(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", help="texts of which a case's name contains one")
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path("runs/symmetry_zoo.json")
     )
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     rows, lines = [], []
 
     def tell(cells: Iterable[str]) -> None:

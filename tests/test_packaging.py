@@ -92,10 +92,20 @@ def wheels(sources, tmp_path_factory):
     return {kind: _wheel(sources[kind], tmp_path_factory.mktemp("wheel")) for kind in CHECKOUTS}
 
 
+# Calls a hook of the build backend, as pip does; prints the name of what it built.
+HOOK = """
+import sys, setuptools.build_meta
+print(getattr(setuptools.build_meta, sys.argv[1])(sys.argv[2]))
+"""
+
+
+def _built(hook, source, folder):
+    name = run(sys.executable, "-c", HOOK, hook, folder, cwd=source).splitlines()[-1]
+    return folder / name
+
+
 def _wheel(source, folder):
-    run(*_pip(sys.executable, "wheel"), "--wheel-dir", folder, source, cwd=folder)
-    (path,) = folder.glob("*.whl")
-    return path
+    return _built("build_wheel", source, folder)
 
 
 @pytest.fixture(scope="module")
@@ -171,13 +181,13 @@ def test_wheel_holds_the_package_whole_and_nothing_else(kind, source, wheels):
 
 @pytest.mark.parametrize("kind", CHECKOUTS)
 def test_source_distribution_builds_the_same_wheel(kind, sources, wheel, tmp_path):
-    build = "import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))"
-    name = run(sys.executable, "-c", build, tmp_path, cwd=sources[kind]).splitlines()[-1]
-    assert held(_wheel(tmp_path / name, tmp_path)) == held(wheel)
+    shutil.unpack_archive(_built("build_sdist", sources[kind], tmp_path), tmp_path, filter="data")
+    (unpacked,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert held(_wheel(unpacked, tmp_path)) == held(wheel)
 
 
 def test_editable_without_links_stops_with_the_reason(sources, tmp_path):
-    message = _refusal(["install", "--editable"], sources["linkless"], tmp_path)
+    message = _refusal("build_editable", sources["linkless"], tmp_path)
     assert "unf_lopt/tasks is no link to ../tasks" in message
     assert "core.symlinks true" in message
 
@@ -186,17 +196,14 @@ def test_editable_without_links_stops_with_the_reason(sources, tmp_path):
 def test_a_source_that_is_not_whole_stops_with_the_reason(missing, tmp_path):
     folder = _source(tmp_path / "project", "linkless")
     (folder / missing).rename(tmp_path / "elsewhere")
-    message = _refusal(["wheel", "--wheel-dir", str(tmp_path)], folder, tmp_path)
+    message = _refusal("build_wheel", folder, tmp_path)
     assert f"lacks {pathlib.Path(missing).name}: this source is not whole" in message
 
 
-def _refusal(command, folder, cwd):
-    """What pip says when it cannot build a source."""
-    name, *options = command
-    words = [*_pip(sys.executable, name), *options, str(folder)]
-    if name == "install":
-        words += ["--target", str(cwd / "nowhere")]
-    outcome = subprocess.run([str(w) for w in words], cwd=cwd, capture_output=True, text=True)
+def _refusal(hook, source, folder):
+    """What the build backend says when it cannot build a source."""
+    words = [sys.executable, "-c", HOOK, hook, str(folder)]
+    outcome = subprocess.run(words, cwd=source, capture_output=True, text=True)
     assert outcome.returncode != 0
     return " ".join((outcome.stdout + outcome.stderr).split())
 

@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import json
-import pathlib
-import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks import symmetry_zoo
 from tests.symmetry.zoo.case import CannotBeBuilt
 from tests.symmetry.zoo.catalogue import CASES
 from tests.symmetry.zoo.compare import difference, symmetries_beyond
@@ -199,14 +198,11 @@ def test_a_wrong_table_is_refuted_on_numbers():
 
 
 # ------------------------------------------------------------------ the command
-def test_the_command_writes_its_table(tmp_path):
-    script = pathlib.Path(__file__).parents[2] / "benchmarks" / "symmetry_zoo.py"
+def test_the_command_writes_its_table(tmp_path, capsys):
     output = tmp_path / "zoo.json"
-    command = [sys.executable, script, "--only", "mlp/relu", "packed_by", f"--output={output}"]
-    outcome = subprocess.run(command, capture_output=True, text=True)
-    assert outcome.returncode == 0, outcome.stderr
+    symmetry_zoo.main(["--only", "mlp/relu", "packed_by", f"--output={output}"])
     rows = {row["case"]: row for row in json.loads(output.read_text())["results"]}
     assert rows["mlp/relu"]["agrees"] == "yes"
     assert rows["mlp/relu"]["maximal"] == "maximal"
     assert rows["attention/packed_by_reshape"]["agrees"].startswith("a part: ")
-    assert output.with_suffix(".md").read_text() == outcome.stdout
+    assert output.with_suffix(".md").read_text() == capsys.readouterr().out
