@@ -20,7 +20,7 @@ ROWS = (
     ("tasks", "estimators", "commands"),
     ("outer_training", "evaluation"),
     ("register",),
-    ("train", "evaluate", "inspect"),
+    ("train", "evaluate", "inspect", "card"),
     ("__init__", "__main__"),
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}

@@ -1,4 +1,4 @@
-"""``python -m unf_lopt`` and ``unf-lopt``: the commands train, evaluate and inspect."""
+"""``python -m unf_lopt`` and ``unf-lopt``: the commands train, evaluate, inspect and card."""
 
 import importlib
 import sys
@@ -8,8 +8,9 @@ from unf_lopt._version import __version__
 
 _COMMANDS = {
     "train": "meta-trains a learned optimizer from a config",
-    "evaluate": "compares a trained optimizer with Adam",
+    "evaluate": "compares trained optimizers with tuned baselines",
     "inspect": "shows the permutation symmetry of a task",
+    "card": "writes the card of a trained optimizer, and its folder for a hub",
 }
 
 

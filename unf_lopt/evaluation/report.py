@@ -59,13 +59,13 @@ def markdown(summary: dict[str, Any]) -> str:
     """`report.md`; its first line says who won."""
     several = len(summary["tasks"]) > 1
     sections = [f"# {verdict.verdict(summary)}", "![learning curves](curves.png)"]
-    sections.append(_table(tables.at_a_glance(summary)))
+    sections.append(markdown_table(tables.at_a_glance(summary)))
     if several:
-        sections += [_table(tables.of_task(summary, task)) for task in summary["tasks"]]
+        sections += [markdown_table(tables.of_task(summary, task)) for task in summary["tasks"]]
     sections.append("## What this leaves open\n\n" + _bullets(verdict.cautions(summary)))
     for task in summary["tasks"]:
         sections.append(_bullets(verdict.against_baselines(summary, task)))
-        sections.append(_table(tables.cost_of_a_step(summary, task)))
+        sections.append(markdown_table(tables.cost_of_a_step(summary, task)))
     read = _bullets(
         f"{name.replace('_', ' ')}: {text}." for name, text in summary["method"].items()
     )
@@ -78,7 +78,8 @@ def markdown(summary: dict[str, Any]) -> str:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _table(own: tables.Table) -> str:
+def markdown_table(own: tables.Table) -> str:
+    """A table in Markdown, its title in bold."""
     rules = "|".join(["---", *["---:"] * (len(own.columns) - 1)])
     rows = "\n".join(f"| {' | '.join(row)} |" for row in own.rows)
     return f"**{own.title}**\n\n| {' | '.join(own.columns)} |\n|{rules}|\n{rows}"
