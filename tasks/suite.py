@@ -62,7 +62,7 @@ SUITE: dict[str, Maker] = {
     "digits_mlp_batchnorm": _digits(nets.mlp((64, 32), "relu", "batch")),
     "digits_mlp_rmsnorm": _digits(nets.mlp((48, 48), "softplus", "rms")),
     "digits_mlp_residual": _digits(nets.mlp((32,) * 6, "gelu", residual=True)),
-    "digits_mlp_rescaled": _rescaled(nets.mlp((32,), "leaky_relu"), 0.3),
+    "digits_mlp_rescaled": _rescaled(nets.mlp((36,), "leaky_relu"), 0.3),
     # Convolutions.
     "digits_conv_8_relu": _digits(nets.conv((8,)), 32),
     "digits_conv_16x16x16_gelu": _digits(nets.conv((16,) * 3, "gelu")),
