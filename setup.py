@@ -126,7 +126,11 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=_packages(),
     package_dir={"unf_lopt.tasks": "tasks", "unf_lopt.gin": "gin"},
-    package_data={"unf_lopt": ["py.typed"], "unf_lopt.gin": ["**/*.gin"]},
+    package_data={
+        "unf_lopt": ["py.typed", "trained/*"],
+        "unf_lopt.evaluation": ["assets/*"],
+        "unf_lopt.gin": ["**/*.gin"],
+    },
     cmdclass={"build_py": WholeBuild, "editable_wheel": WholeEditable},
     entry_points={"console_scripts": ["unf-lopt = unf_lopt.__main__:main"]},
     install_requires=CORE,

@@ -80,7 +80,7 @@ class Comparison:
         for seed, optimizer in itertools.product(OUTER_SEEDS, OPTIMIZERS):
             self._train(optimizer, chosen[optimizer], seed)
         evaluation = self._evaluate(chosen)
-        adam = evaluation["baselines"]["adam"]
+        adam = evaluation["contestants"]["adam"]
         losses = {
             f"final {split} loss": {name: _finals(evaluation, name, split) for name in OPTIMIZERS}
             for split in SPLITS
@@ -92,8 +92,8 @@ class Comparison:
             "chosen": chosen,
             "losses": losses,
             "best_adam": {
-                "learning_rate": adam["best_learning_rate"],
-                **{s: evaluation["optimizers"][adam["best"]][s] for s in SPLITS},
+                "learning_rate": float(adam["setting"]),
+                **{split: adam[split] for split in SPLITS},
             },
             "differences": {
                 measure: {
@@ -102,7 +102,7 @@ class Comparison:
                 }
                 for measure, own in losses.items()
             },
-            "timing": evaluation["timing"]["seconds_per_inner_step"],
+            "timing": evaluation["seconds_per_step"],
         }
 
     def _train(self, optimizer: str, rate: float, seed: int) -> dict[str, float]:
@@ -148,14 +148,18 @@ class Comparison:
                 f"--gin_bindings=evaluate.num_seeds={INNER_SEEDS}",
                 *(f"--compare={name}={run}" for name, run in runs.items() if name != first),
             )
-        return json.loads((output / "results.json").read_text())
+        found = json.loads((output / "results.json").read_text())
+        ((task, own),) = found["tasks"].items()
+        timing = found["timing"]["tasks"][task]
+        seconds = {name: cost["seconds_per_step"] for name, cost in timing.items()}
+        return {"contestants": own["contestants"], "seconds_per_step": seconds}
 
     def _means_over_the_run(self) -> dict[str, Losses]:
         """The mean of every inner run's training losses: what outer training lowers."""
         found: dict[tuple[str, str], list[float]] = {}
         with open(self._folder / "evaluation" / "curves.csv", newline="") as file:
             for row in csv.DictReader(file):
-                if row["split"] == "train":
+                if row["split"] == "train" and row["seeds"] == "reported":
                     own = found.setdefault((row["optimizer"], row["seed"]), [])
                     own.append(float(row["loss"]))
         seeds = [str(seed) for seed in range(INNER_SEEDS)]
@@ -197,7 +201,7 @@ def paired_difference(ones: Losses, others: Losses) -> dict[str, float] | None:
 
 def _finals(evaluation: dict[str, Any], optimizer: str, split: str) -> Losses:
     """Losses after the last inner step; infinite where an inner run diverged."""
-    entries = [evaluation["optimizers"][_name(optimizer, seed)][split] for seed in OUTER_SEEDS]
+    entries = [evaluation["contestants"][_name(optimizer, seed)][split] for seed in OUTER_SEEDS]
     return [[math.inf if x is None else x for x in own["final_of_each_seed"]] for own in entries]
 
 
@@ -226,11 +230,9 @@ def _is_evaluated(results: pathlib.Path, runs: dict[str, pathlib.Path]) -> bool:
     if not results.exists():
         return False
     found = json.loads(results.read_text())
-    if "baselines" not in found:
-        return False
-    optimizers = found["optimizers"]
+    contestants = found.get("contestants", {})
     return all(
-        optimizers.get(name, {}).get("checkpoint") == str(theta_file(run))
+        contestants.get(name, {}).get("checkpoint") == str(theta_file(run))
         for name, run in runs.items()
     )
 

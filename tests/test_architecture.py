@@ -20,7 +20,7 @@ ROWS = (
     ("tasks", "estimators", "commands"),
     ("outer_training", "evaluation", "weights"),
     ("register",),
-    ("train", "launch", "evaluate", "inspect", "predict"),
+    ("train", "launch", "evaluate", "inspect", "card", "predict"),
     ("__init__", "__main__"),
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}

@@ -21,7 +21,9 @@ _HOMES = {
     "InvariantPool": "unf_lopt.layers",
     "PointwiseMLP": "unf_lopt.layers",
     "count_maps": "unf_lopt.layers",
+    "load": "unf_lopt.optimizers",
     "to_optax": "unf_lopt.optimizers",
+    "trained_optimizers": "unf_lopt.optimizers",
 }
 
 __all__ = ["__version__", *_HOMES]

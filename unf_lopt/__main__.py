@@ -1,4 +1,4 @@
-"""``python -m unf_lopt`` and ``unf-lopt``: the commands train, launch, evaluate, inspect."""
+"""``python -m unf_lopt`` and ``unf-lopt``: all the commands."""
 
 import importlib
 import sys
@@ -9,8 +9,10 @@ from unf_lopt._version import __version__
 _COMMANDS = {
     "train": "meta-trains a learned optimizer from a config",
     "launch": "the same in several processes on this machine",
-    "evaluate": "compares a trained optimizer with Adam",
+    "evaluate": "compares trained optimizers with tuned baselines",
+    "predict": "predicts from weights what networks do",
     "inspect": "shows the permutation symmetry of a task",
+    "card": "writes the card of a trained optimizer, and its folder for a hub",
 }
 
 

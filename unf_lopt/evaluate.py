@@ -1,11 +1,12 @@
-"""``python -m unf_lopt.evaluate``: compares a trained optimizer with hand-designed baselines.
+"""``python -m unf_lopt.evaluate``: compares trained optimizers with tuned baselines, on any tasks.
 
-``--train_log_dir`` is the folder of the run; the ecosystem's other flags (``--config_file``,
-``--gin_bindings``, ``--gin_import``) change the configuration that the run had.
+``--train_log_dir`` is the folder of a run, whose task and horizon are taken; without it the
+configuration (``--config_file``, ``--gin_bindings``) says what takes part and on which tasks.
 """
 
 import functools
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -25,8 +26,11 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "output_dir", None, "Where the report is written; by default TRAIN_LOG_DIR/evaluation."
     )
+    flags.DEFINE_string(
+        "cache_dir", None, "Where finished runs are kept; by default OUTPUT_DIR/runs."
+    )
     flags.DEFINE_multi_string(
-        "compare", [], "FOLDER or NAME=FOLDER of another run to compare with; may be repeated."
+        "compare", [], "SOURCE or NAME=SOURCE of a theta that takes part; may be repeated."
     )
 
 
@@ -34,15 +38,20 @@ def run() -> None:
     """Reads the run's configuration, evaluates, prints the table and the closing line.
 
     Raises:
-      absl.app.UsageError: no ``--train_log_dir``.
+      absl.app.UsageError: neither a run nor a configuration is given, or no folder to write to.
       ValueError: a number, a name or a folder that cannot be.
       FileNotFoundError: there is no such run or checkpoint.
     """
     from absl import app, flags
 
     folder = flags.FLAGS.train_log_dir
-    if not folder:
-        raise app.UsageError("--train_log_dir=FOLDER says which run is evaluated.")
+    if not folder and not (flags.FLAGS.config_file or flags.FLAGS.gin_bindings):
+        raise app.UsageError(
+            "--train_log_dir=FOLDER says which run is evaluated; --config_file=held_out.gin with "
+            "--compare=THETA evaluates without one."
+        )
+    if not folder and not flags.FLAGS.output_dir:
+        raise app.UsageError("--output_dir=FOLDER says where the report is written.")
     output_dir = pathlib.Path(flags.FLAGS.output_dir or pathlib.Path(folder, "evaluation"))
     surroundings.check_folder("--output_dir", output_dir)
     surroundings.check_devices()
@@ -52,10 +61,13 @@ def run() -> None:
     from unf_lopt import evaluation
 
     compared = [_compared(argument) for argument in dict.fromkeys(flags.FLAGS.compare)]
-    evaluation.bind_run(folder, flags.FLAGS.gin_import or (), flags.FLAGS.checkpoint)
+    if folder:
+        evaluation.bind_run(folder, flags.FLAGS.gin_import or (), flags.FLAGS.checkpoint)
     ecosystem.parse_flags_and_config(check=settings.check)
     settings.check_kinds("evaluate")
-    summary = evaluation.evaluate(output_dir, flags.FLAGS.checkpoint or folder, compared)
+    main_theta = flags.FLAGS.checkpoint or folder or None
+    options = {"cache_dir": flags.FLAGS.cache_dir} if flags.FLAGS.cache_dir else {}
+    summary = evaluation.evaluate(output_dir, main_theta, compared, command=_command(), **options)
 
     from rich.console import Console
 
@@ -63,7 +75,7 @@ def run() -> None:
 
     # Where nobody watches there is no width to keep to.
     Console(width=None if sys.stdout.isatty() else 120).print(report.table(summary))
-    print(report.closing_line(summary, output_dir))
+    print(*report.closing_lines(summary, output_dir), sep="\n")
 
 
 def _compared(argument: str) -> Any:
@@ -71,23 +83,35 @@ def _compared(argument: str) -> Any:
 
     from unf_lopt import evaluation
 
-    name, folder = "", argument
-    if not pathlib.Path(argument).is_dir() and "=" in argument:
-        name, _, folder = argument.partition("=")
-    lopt = evaluation.undescribed_optimizer(folder, flags.FLAGS.gin_import or ())
-    return evaluation.Trained.load(folder, name or None, lopt)
+    name, source = evaluation.split_name(argument)
+    lopt = evaluation.undescribed_optimizer(source, flags.FLAGS.gin_import or ())
+    return evaluation.Trained.load(source, name, lopt)
+
+
+def _command() -> str:
+    """The command line as one would type it again."""
+    from absl import flags
+
+    given = [own for own in map(flags.FLAGS.__getitem__, flags.FLAGS) if own.present]
+    arguments = [line for own in given for line in own.serialize().splitlines()]
+    return " \\\n  ".join(["python -m unf_lopt.evaluate", *map(shlex.quote, arguments)])
 
 
 COMMAND = commands.Command(
     name="evaluate",
-    summary="Compares a trained optimizer with tuned baselines and other runs, on held-out seeds.",
+    summary="Compares trained optimizers with tuned baselines, on held-out seeds of any tasks.",
     flags={
         "--train_log_dir=FOLDER": "the run",
-        "--compare=FOLDER": "another run, or NAME=FOLDER; may be repeated",
+        "--compare=SOURCE": "a theta file, another run's folder or a shipped optimizer's name, or "
+        "NAME=SOURCE; may be repeated",
         "--checkpoint=FILE": "a params_N file; by default the run's newest",
         "--output_dir=FOLDER": "of the report; by default TRAIN_LOG_DIR/evaluation",
+        "--cache_dir=FOLDER": "of finished runs; by default OUTPUT_DIR/runs",
     },
-    examples=("--train_log_dir=runs/unf --compare=runs/deep_sets",),
+    examples=(
+        "--train_log_dir=runs/unf --compare=runs/deep_sets",
+        "--config_file=held_out.gin --compare=universal --output_dir=runs/held_out",
+    ),
     define_flags=define_flags,
     run=run,
 )

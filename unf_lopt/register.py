@@ -4,7 +4,14 @@ Its only other effect is that the folder of configs joins gin's search path.
 """
 
 from unf_lopt import ecosystem, estimators, evaluation, optimizers, outer_training
-from unf_lopt.tasks import augmentation, image_cnn, image_mlp, rnn_lm, transformer_lm
+from unf_lopt.tasks import (
+    augmentation,
+    image_cnn,
+    image_mlp,
+    rnn_lm,
+    suite,
+    transformer_lm,
+)
 
 ecosystem.add_config_path()
 
@@ -32,6 +39,7 @@ __all__ = [
     "outer_training",
     "rnn_lm",
     "step_options",
+    "suite",
     "transformer_lm",
     "unf",
     "unf_controller",

@@ -7,15 +7,17 @@ import optax
 import pytest
 
 from unf_lopt import ecosystem
-from unf_lopt.evaluation.baselines import (
-    BASELINES,
-    baseline_curves,
-    grids,
+from unf_lopt.evaluation.baselines import BASELINES
+from unf_lopt.evaluation.contestants import baselines_of, hand_designed
+from unf_lopt.evaluation.curves import learned_curves
+from unf_lopt.evaluation.population import Population
+from unf_lopt.evaluation.protocol import SPLITS, Protocol
+from unf_lopt.evaluation.scheduled import (
+    evaluation_params_state,
     linear_decay,
     warm_up_and_cosine,
+    warm_up_and_hold,
 )
-from unf_lopt.evaluation.curves import learned_curves
-from unf_lopt.evaluation.protocol import SPLITS, Protocol
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
 RATES = (1e-3, 3e-2)
@@ -27,7 +29,17 @@ PLAIN = {
         optax.warmup_cosine_decay_schedule(0.0, rate, steps // 10, steps), weight_decay=1e-4
     ),
     "muon": lambda rate, steps: optax.contrib.muon(optax.linear_schedule(rate, 0.0, steps)),
+    "schedule_free": lambda rate, steps: optax.contrib.schedule_free_adamw(
+        rate, warmup_steps=steps // 10
+    ),
 }
+
+
+def curves_of(name, rates=None):
+    """Of every setting of a baseline, all in one program."""
+    own = hand_designed(name, rates)
+    population = Population(digits_mlp_family(), own.learned_opt, PROTOCOL)
+    return population.curves(own.thetas(own.settings))
 
 
 @pytest.fixture(params=sorted(PLAIN))
@@ -46,7 +58,7 @@ def test_adams_rates_are_the_ecosystems_fifteen():
 
 @pytest.fixture(scope="module")
 def sweep():
-    return baseline_curves(digits_mlp_family(), "adam", RATES, PROTOCOL)
+    return curves_of("adam", RATES)
 
 
 @pytest.mark.parametrize("member", range(len(RATES)))
@@ -75,14 +87,15 @@ def test_rates_share_their_start_and_seeds_do_not(sweep):
             lambda steps: optax.warmup_cosine_decay_schedule(0.0, 0.3, steps // 10, steps),
         ),
         (linear_decay, lambda steps: optax.linear_schedule(0.3, 0.0, steps)),
+        (warm_up_and_hold, lambda steps: optax.warmup_constant_schedule(0.0, 0.3, steps // 10)),
     ],
-    ids=["warm-up and cosine", "linear"],
+    ids=["warm-up and cosine", "linear", "warm-up"],
 )
 def test_schedules_of_a_traced_horizon_are_those_of_optax(ours, plain, steps):
-    counts = jnp.arange(steps + 2)
+    counts = jnp.arange(1 if steps >= 10 else 2, steps + 2)  # a warm-up of no steps is of one
     found = jax.jit(lambda rate, steps: ours(rate, steps)(counts))(0.3, steps)
     np.testing.assert_allclose(found, jax.vmap(plain(steps))(counts), rtol=1e-5, atol=1e-7)
-    assert found[-1] == pytest.approx(0, abs=1e-7)
+    assert found[-1] == pytest.approx(0.3 if ours is warm_up_and_hold else 0, abs=1e-7)
 
 
 def test_a_vectorized_trajectory_is_a_plain_loop_of_optax(scheduled):
@@ -122,21 +135,21 @@ def test_every_entry_of_the_table_trains_at_all_its_rates_in_one_program(name):
         pytest.skip("this optax has no Muon")
     baseline = BASELINES[name]
     rates = baseline.learning_rates
-    assert list(rates) == sorted(set(rates)) and len(rates) >= 10
-    assert baseline.title and name.isidentifier()
-    found = baseline_curves(digits_mlp_family(), name, rates, PROTOCOL)
+    assert list(rates) == sorted(set(rates)) and len(rates) == 15
+    assert baseline.title and baseline.options and name.isidentifier()
+    found = curves_of(name)
     assert len(found) == len(rates)
     best = min(curves.mean("train")[-1] for curves in found)
     assert best < 0.8 * found[0].mean("train")[0]
 
 
 def test_rates_of_adam_can_be_given_and_those_of_others_are_of_the_table():
-    found = grids(["nadamw", "adam"], [0.1, 0.01, 0.1])
-    assert list(found.items()) == [
-        ("nadamw", BASELINES["nadamw"].learning_rates),
-        ("adam", (0.1, 0.01)),
-    ]
-    assert grids(("adam",)) == {"adam": BASELINES["adam"].learning_rates}
+    nadamw, adam = baselines_of(["nadamw", "adam"], [0.1, 0.01, 0.1])
+    assert [float(name) for name in nadamw.settings] == list(BASELINES["nadamw"].learning_rates)
+    assert list(adam.settings) == ["0.01", "0.1"]
+    assert [adam.edge(name) for name in adam.settings] == ["lowest", "highest"]
+    (adam,) = baselines_of(("adam",))
+    assert len(adam.settings) == 15
 
 
 @pytest.mark.parametrize(
@@ -149,10 +162,22 @@ def test_rates_of_adam_can_be_given_and_those_of_others_are_of_the_table():
 )
 def test_baselines_that_there_are_not_are_one_line(names, rates, message):
     with pytest.raises(ValueError, match=message) as caught:
-        grids(names, rates)
+        baselines_of(names, rates)
     assert "\n" not in str(caught.value)
 
 
 def test_a_schedule_without_horizon_is_named(scheduled):
     with pytest.raises(ValueError, match="num_steps"):
         BASELINES[scheduled].at_rate().opt_fn(0.1).init({"w": jnp.ones((2, 2))})
+
+
+def test_schedule_free_is_evaluated_at_its_average():
+    """The average x is where optax says; gradients are taken elsewhere."""
+    opt = BASELINES["schedule_free"].at_rate().opt_fn(0.1)
+    state = opt.init({"w": jnp.ones(3)}, num_steps=10)
+    for _ in range(5):
+        state = opt.update(state, {"w": jnp.array([1.0, -2.0, 0.5])}, loss=None)
+    evaluated, _ = evaluation_params_state(opt, state)
+    expected = optax.contrib.schedule_free_eval_params(state.optax_state, state.params)
+    np.testing.assert_allclose(evaluated["w"], expected["w"])
+    assert np.all(np.abs(evaluated["w"] - state.params["w"]) > 1e-3)

@@ -14,8 +14,9 @@ import unf_lopt
 from tests.configs import configure
 from unf_lopt import commands, ecosystem, evaluate
 from unf_lopt.evaluation.baselines import BASELINES
+from unf_lopt.evaluation.population import Population
 
-SEEDS, HORIZON = 5, 20
+SEEDS, HORIZON = 10, 20
 VERSIONS = ("release", "main")
 GIN = pathlib.Path(unf_lopt.__file__).parent / "gin"
 
@@ -84,42 +85,46 @@ def evaluated(runs):
 def test_the_command_writes_the_report_and_says_what_was_reached(evaluated):
     output, folder = evaluated
     found = results_of(folder)
-    assert (found["optimizer"], found["outer_steps"]) == ("unf", 7)
-    assert (found["horizon"], found["seeds"]) == (HORIZON, SEEDS)
-    assert found["same_seeds_and_batches"] is True
+    assert (found["main"], found["contestants"]["unf"]["outer_steps"]) == ("unf", 7)
+    assert found["contestants"]["learned_sgdm"]["outer_steps"] == 9
+    assert (found["protocol"]["horizon"], found["protocol"]["seeds"]) == (HORIZON, SEEDS)
+    assert found["protocol"]["tuning_seeds"] == 3
     assert found["versions"]["learned_optimization"] == ecosystem.version()
-    assert found["optimizers"]["learned_sgdm"]["outer_steps"] == 9
-    adams = [entry for entry in found["optimizers"].values() if entry["kind"] == "baseline"]
-    assert {entry["baseline"] for entry in adams} == {"adam"}
-    adam = found["baselines"]["adam"]
-    assert {entry["learning_rate"] for entry in adams} == {
-        adam["best_learning_rate"],
-        adam["best_by_validation_loss"]["learning_rate"],
-    }
-    rates = tuple(setting["learning_rate"] for setting in adam["sweep"])
+    assert "evaluate.horizon" in found["configuration"]
+    assert "--train_log_dir=" in found["command"] and "--compare=" in found["command"]
+    ((name, task),) = found["tasks"].items()
+    assert task["same_seeds_and_batches"] is True
+    assert list(task["contestants"]) == ["unf", "learned_sgdm", "adam"]
+    adam = task["contestants"]["adam"]
+    rates = tuple(float(tried["setting"]) for tried in adam["sweep"])
     assert rates == BASELINES["adam"].learning_rates
-    assert found["tuning_seeds"] == 3
-    for entry in found["optimizers"].values():
+    for entry in task["contestants"].values():
         for split in ("train", "test"):
             assert len(set(entry[split]["final_of_each_seed"])) == SEEDS
-    assert all(value > 0 for value in found["timing"]["seconds_per_inner_step"].values())
-    last = output.splitlines()[-1]
-    assert last.startswith("unf after 7 outer steps: ")
-    assert "than the best Adam (lr " in last and "Fewest inner steps: " in last
-    assert "a short demo: 7 outer steps" in last
-    assert last.endswith(str(folder / "report.md"))
-    assert "learned_sgdm" in output
+    for cost in found["timing"]["tasks"][name].values():
+        assert cost["seconds_per_step"] > 0 and cost["temporary_bytes"] > 0
+    # Adam keeps two numbers for each of the network's.
+    state = found["timing"]["tasks"][name]["adam"]["state_bytes"]
+    parameters = 64 * 4 + 4 + 4 * 10 + 10
+    assert 8 * parameters <= state <= 8 * parameters + 64
+    *_, first, last = output.splitlines()
+    assert first.startswith("unf ") and "best tuned baseline, Adam (lr " in first
+    assert last == f"report: {folder / 'report.html'}"
 
 
 def test_another_process_gives_the_same_bits_but_for_the_clock(runs, evaluated, tmp_path):
     """And what else is compared changes nothing."""
     run(f"--train_log_dir={runs[0]}", f"--output_dir={tmp_path}")
     first, second = results_of(evaluated[1]), results_of(tmp_path)
-    del first["optimizers"]["learned_sgdm"]
-    assert {**first, "timing": None} == {**second, "timing": None}
+    for own in ("contestants", "over_all_tasks"):
+        del first[own]["learned_sgdm"]
+    ((_, task),) = first["tasks"].items()
+    del task["contestants"]["learned_sgdm"]
+    apart = dict.fromkeys(("timing", "command", "configuration"))
+    assert {**first, **apart} == {**second, **apart}
     both = (evaluated[1] / "curves.csv").read_text().splitlines()
     alone = (tmp_path / "curves.csv").read_text().splitlines()
-    assert [line for line in both if not line.startswith("learned_sgdm")] == alone
+    assert [line for line in both if ",learned_sgdm," not in line] == alone
 
 
 def test_flags_change_the_configuration_of_the_run(tmp_path, capsys):
@@ -139,20 +144,76 @@ def test_flags_change_the_configuration_of_the_run(tmp_path, capsys):
         *[f"--gin_bindings={binding}" for binding in bindings],
     )
     found = results_of(folder / "evaluation")
-    assert (found["horizon"], found["seeds"], found["outer_steps"]) == (6, 2, 5)
-    swept = [
-        [setting["learning_rate"] for setting in found["baselines"][name]["sweep"]]
-        for name in ("adam", "nadamw")
-    ]
-    assert swept == [[0.1, 0.5], list(BASELINES["nadamw"].learning_rates)]
-    assert next(iter(found["optimizers"])) == "learned_sgdm"
-    assert list(found["timing"]["speedup_in_time"]["learned_sgdm"]) == ["adam", "nadamw"]
-    assert found["optimizers"]["learned_sgdm"]["train"]["final_mean"] is None
-    assert "train loss diverged" in capsys.readouterr().out
+    assert (found["protocol"]["horizon"], found["protocol"]["seeds"]) == (6, 2)
+    assert found["contestants"]["learned_sgdm"]["outer_steps"] == 5
+    assert found["contestants"]["adam"]["settings"] == ["0.1", "0.5"]
+    assert len(found["contestants"]["nadamw"]["settings"]) == 15
+    ((_, task),) = found["tasks"].items()
+    sgdm = task["contestants"]["learned_sgdm"]
+    assert list(sgdm["against"]) == ["adam", "nadamw"]
+    assert (sgdm["train"]["final_mean"], sgdm["diverged"]) == (None, 2)
+    assert "diverged" in capsys.readouterr().out
+
+
+QUADRATICS = """
+import unf_lopt.register
+one/FixedDimQuadraticFamily.dim = 2
+evaluate.tasks = (@one/FixedDimQuadraticFamily(), 'QuadraticTask')
+evaluate.horizon = 6
+evaluate.eval_every = 3
+evaluate.num_seeds = 3
+evaluate.baselines = ('adam', 'sgd')
+evaluate.learning_rates = (0.01, 0.1, 1.0)
+"""
+
+
+def test_any_contestants_and_tasks_from_one_file_and_a_killed_evaluation_ends_the_same(
+    tmp_path, runs, monkeypatch
+):
+    config = tmp_path / "several.gin"
+    config.write_text(QUADRATICS)
+    flags = [f"--config_file={config}", f"--compare=mine={runs[1]}"]
+    run(*flags, f"--output_dir={tmp_path / 'whole'}")
+    whole = results_of(tmp_path / "whole")
+    assert list(whole["contestants"]) == ["mine", "adam", "sgd"]
+    assert len(whole["tasks"]) == 2
+
+    curves, left = Population.curves, iter(range(3))
+
+    def killed(self, *arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return curves(self, *arguments)
+
+    monkeypatch.setattr(Population, "curves", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(*flags, f"--output_dir={tmp_path / 'killed'}")
+    assert not (tmp_path / "killed" / "results.json").exists()
+    assert len(list((tmp_path / "killed" / "runs").glob("*.npz"))) == 3
+    taken = []
+    monkeypatch.setattr(Population, "curves", lambda *own: taken.append(1) or curves(*own))
+    run(*flags, f"--output_dir={tmp_path / 'killed'}")
+    first, second = whole, results_of(tmp_path / "killed")
+    apart = dict.fromkeys(("timing", "command"))
+    assert {**first, **apart} == {**second, **apart}
+    same = [(tmp_path / name / "curves.csv").read_text() for name in ("whole", "killed")]
+    assert same[0] == same[1]
+
+    taken.clear()
+    run(*flags, f"--output_dir={tmp_path / 'again'}", f"--cache_dir={tmp_path / 'killed/runs'}")
+    assert taken == []
+    assert results_of(tmp_path / "again")["timing"]["tasks"] == second["timing"]["tasks"]
+    run(
+        *flags,
+        f"--output_dir={tmp_path / 'again'}",
+        f"--cache_dir={tmp_path / 'killed/runs'}",
+        "--gin_bindings=evaluate.horizon=9",
+    )
+    assert len(taken) > 9  # everything depends on the horizon
 
 
 def test_an_unknown_baseline_is_named_with_those_there_are(runs):
-    with pytest.raises(ValueError, match="'adam', 'adamw', 'sgd', 'nadamw', 'muon'"):
+    with pytest.raises(ValueError, match="'adam', 'adamw', 'sgd', 'nadamw', 'schedule_free', 'mu"):
         run(f"--train_log_dir={runs[0]}", "--gin_bindings=evaluate.baselines=('adam', 'lion')")
 
 
@@ -195,5 +256,15 @@ def test_a_run_with_an_unknown_plugin_says_how_to_import_it(runs, tmp_path):
 def test_arguments_that_are_missing_or_no_flags_are_named():
     with pytest.raises(app.UsageError, match="--train_log_dir"):
         run()
+    with pytest.raises(app.UsageError, match="--output_dir"):
+        run("--gin_bindings=evaluate.horizon=4")
+    with pytest.raises(ValueError, match="horizon=0"):
+        run("--gin_bindings=evaluate.seed=4", "--output_dir=x")
+    with pytest.raises(ValueError, match=r"None is no task.*names of them in quotes"):
+        run(
+            "--gin_bindings=evaluate.horizon=4",
+            "--output_dir=x",
+            "--gin_bindings=evaluate.eval_every=2",
+        )
     with pytest.raises(app.UsageError, match="not a flag: runs/demo"):
         run("runs/demo")

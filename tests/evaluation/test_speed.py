@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from unf_lopt.evaluation.speed import SMOOTHING, interval, smoothed, speedup_in_steps, steps_to_loss
+from unf_lopt.evaluation.speed import (
+    SMOOTHING,
+    interval,
+    scores,
+    smoothed,
+    speedup_in_steps,
+    steps_to_loss,
+    to_target,
+)
 
 STEPS = np.arange(0, 210, 10)
 losses = arrays.arrays(np.float64, len(STEPS), elements=st.floats(1e-3, 1e3))
@@ -76,3 +84,34 @@ def test_what_diverges_or_gets_nowhere_has_no_speedup(curve, end):
     assert speedup_in_steps(STEPS, diverged, curve) is None
     assert speedup_in_steps(STEPS, stuck, curve) is None
     assert steps_to_loss(STEPS, np.full(len(STEPS), np.nan), 1.0) is None
+
+
+@given(rates, st.floats(1.0, 3.0))
+def test_the_target_is_reached_as_many_times_sooner_as_the_curve_falls_faster(rate, times):
+    spread = np.linspace(0.9, 1.1, 4)[:, None]
+    theirs, ours = spread * np.exp(-rate * STEPS), spread * np.exp(-times * rate * STEPS)
+    found = to_target(STEPS, ours, theirs)
+    assert found.target == pytest.approx(smoothed(theirs.mean(axis=0))[-1])
+    assert found.steps_interval[0] <= found.steps <= found.steps_interval[1]
+    # A step is found to within the ten between two evaluations.
+    assert found.steps == pytest.approx(STEPS[-1] / times, abs=10.1 + 10 * times)
+    assert np.all(scores(STEPS, ours, theirs) >= 1)
+
+
+@given(rates)
+def test_what_never_gets_there_is_censored_and_scores_nothing(rate):
+    theirs = np.ones((4, 1)) * np.exp(-rate * STEPS)
+    found = to_target(STEPS, 0.5 + theirs, theirs)
+    assert (found.steps, found.speedup, found.speedup_interval) == (None, 0.0, [0.0, 0.0])
+    assert found.steps_interval == [None, None]
+    assert np.all(scores(STEPS, 0.5 + theirs, theirs) == 0)
+    assert to_target(STEPS, theirs, np.ones_like(theirs)) is None
+
+
+def test_a_seed_on_which_the_other_diverged_counts_for_us_and_one_on_which_we_did_against():
+    fine = np.ones((3, 1)) * np.exp(-0.02 * STEPS)
+    lost = fine.copy()
+    lost[1, -1] = np.nan
+    assert scores(STEPS, fine, lost).tolist() == [1.0, STEPS[-1] / STEPS[1], 1.0]
+    assert scores(STEPS, lost, fine).tolist() == [1.0, 0.0, 1.0]
+    assert scores(STEPS, lost, lost).tolist() == [1.0, 1.0, 1.0]

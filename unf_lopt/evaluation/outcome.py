@@ -3,148 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 import numpy as np
 
-from unf_lopt import ecosystem
+from unf_lopt.evaluation.contestants import HAND_DESIGNED, LEARNED, Contestant
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.protocol import TUNING_SPLITS, Protocol, positioned
-from unf_lopt.optimizers import optimizer_name, read_theta
+from unf_lopt.evaluation.speed import Cost, scores
 
-PyTree = Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A learned optimizer with the theta of a checkpoint.
-
-    Attributes:
-      name: what the report calls it.
-      lopt: the `LearnedOptimizer`.
-      theta: its parameters.
-      outer_steps: how many outer steps made them.
-      checkpoint: the file they are from.
-    """
-
-    name: str
-    lopt: Any
-    theta: PyTree
-    outer_steps: int
-    checkpoint: str
-
-    @classmethod
-    def load(
-        cls, source: str | os.PathLike[str], name: str | None = None, lopt: Any = None
-    ) -> Trained:
-        """Reads a theta.
-
-        Args:
-          source: a theta file, or a run's folder for its newest.
-          name: by default the optimizer's own.
-          lopt: the ecosystem's `LearnedOptimizer` that it belongs to; by default the one that the
-            file describes.
-
-        Raises:
-          FileNotFoundError: there is no such file.
-          ValueError: it is damaged, was written for another optimizer or another weight space, or
-            does not say its optimizer and none is given.
-        """
-        saved = read_theta(source)
-        if lopt is None:
-            lopt = ecosystem.learned_optimizer(saved.make_optimizer())
-        theta = saved.for_optimizer(lopt)
-        return cls(name or optimizer_name(lopt), lopt, theta, saved.outer_steps, str(saved.path))
-
-    def on(self, task_family: Any) -> Trained:
-        """The same for a task: a theta for every weight space is bound to that of the task.
-
-        One that is for a single weight space is bound to that already; one whose spec was written
-        by hand is left as it is.
-        """
-        if not isinstance(self.lopt, ecosystem.TransformationLearnedOptimizer):
-            return self
-        spec = self.lopt.spec
-        if self.lopt.theta_spec is not None or (spec is not None and spec.provenance is None):
-            return self
-        return dataclasses.replace(self, lopt=self.lopt.bind(task_family))
+TRAIN, VALID = TUNING_SPLITS
 
 
 @dataclasses.dataclass
-class Outcome:
-    """What was run, and what came of it.
+class TaskOutcome:
+    """What came of all contestants on one task.
 
     Attributes:
       task_family: what was trained on.
       protocol: seeds and steps.
-      learned: the learned optimizers; the first is the one that the report is about.
-      curves: by name, of the learned optimizers and of the baselines' chosen settings.
-      sweeps: curves of each baseline by name and learning rate, on the seeds that settings are
-        chosen on; the first is the main one.
-      seconds_per_step: wall-clock time of an inner step of all seeds, by name.
-      stage_seconds: how long each stage of the evaluation took, compilation included.
-
-    Raises:
-      ValueError: at construction, if two optimizers have one name.
+      contestants: all, bound to the task.
+      sweeps: curves of every setting by contestant, on the seeds that settings are chosen on; of
+        those that have more than one.
+      curves: by contestant and chosen setting, on the reported seeds.
+      costs: what an inner step costs, by contestant, at the setting for training loss.
     """
 
     task_family: Any
     protocol: Protocol
-    learned: list[Trained]
-    curves: dict[str, Curves] = dataclasses.field(default_factory=dict)
-    sweeps: dict[str, dict[float, Curves]] = dataclasses.field(default_factory=dict)
-    seconds_per_step: dict[str, float] = dataclasses.field(default_factory=dict)
-    stage_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    contestants: list[Contestant]
+    sweeps: dict[str, dict[str, Curves]] = dataclasses.field(default_factory=dict)
+    curves: dict[tuple[str, str], Curves] = dataclasses.field(default_factory=dict)
+    costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        names = [trained.name for trained in self.learned]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(
-                f"two optimizers of one report are called {twice[0]!r}; give the second a name of "
-                "its own: --compare=NAME=FOLDER."
-            )
-
-    @property
-    def main_baseline(self) -> str:
-        """The baseline that the table's speed-ups are relative to: the first named."""
-        return next(iter(self.sweeps))
-
-    def best_rate(self, baseline: str, split: str = "train") -> float:
-        """A baseline's learning rate with the lowest final loss, mean over the tuning seeds.
+    def setting(self, contestant: str, split: str = TRAIN) -> str:
+        """A contestant's setting with the lowest final loss, mean over the tuning seeds.
 
         Args:
-          baseline: its name.
-          split: whose loss: ``"train"`` for speed-ups, ``"inner_valid"`` for test losses.
+          contestant: its name.
+          split: whose loss: ``"train"`` for speed, ``"inner_valid"`` for test losses.
         """
-        curves = self.sweeps[baseline]
+        sweep = self.sweeps.get(contestant)
+        return "" if sweep is None else min(sweep, key=lambda name: _final(sweep[name], split))
 
-        def loss(rate: float) -> float:
-            mean = curves[rate].final(split).mean()
-            return mean if np.isfinite(mean) else np.inf
+    def chosen(self, contestant: str) -> list[str]:
+        """The settings that are run on the reported seeds: one or two."""
+        return list(dict.fromkeys(self.setting(contestant, split) for split in TUNING_SPLITS))
 
-        return min(curves, key=loss)
+    def of(self, contestant: str, split: str = TRAIN) -> Curves:
+        """The curves of a contestant as it was tuned, on the reported seeds."""
+        return self.curves[contestant, self.setting(contestant, split)]
 
-    def chosen_rates(self, baseline: str) -> list[float]:
-        """The rates of a baseline that are run on the reported seeds: one or two."""
-        best = [self.best_rate(baseline, split) for split in TUNING_SPLITS]
-        return list(dict.fromkeys(best))
-
-    def best(self, baseline: str) -> Curves:
-        """The curves of a baseline at its best rate, on the reported seeds."""
-        return self.curves[self.best_name(baseline)]
-
-    def best_name(self, baseline: str, split: str = "train") -> str:
-        """What results call a baseline at its best rate, as :meth:`best_rate` has it."""
-        return setting_name(baseline, self.best_rate(baseline, split))
-
-    def grid_edge(self, baseline: str, split: str = "train") -> str | None:
-        """Where the best rate has nothing on one side: "lowest", "highest", "only"; or None."""
-        rates, best = sorted(self.sweeps[baseline]), self.best_rate(baseline, split)
-        if len(rates) == 1:
-            return "only"
-        return {rates[0]: "lowest", rates[-1]: "highest"}.get(best)
+    @property
+    def reference(self) -> str:
+        """The best tuned baseline: that with the lowest final training loss on the tuning seeds."""
+        baselines = [own.name for own in self.contestants if own.kind == HAND_DESIGNED]
+        return min(baselines, key=lambda name: _final(self.sweeps[name][self.setting(name)], TRAIN))
 
     def paired(self) -> bool:
         """Whether all optimizers began at the same loss, as same parameters and batches give."""
@@ -153,7 +67,56 @@ class Outcome:
             np.allclose(start, starts[0], rtol=1e-4) for start in starts
         )
 
+    def scores(self, contestant: str, other: str) -> np.ndarray:
+        """Each seed's speed-up in steps to the other's final training loss, [seeds]."""
+        own, theirs = self.of(contestant), self.of(other)
+        return scores(own.steps, own.loss["train"], theirs.loss["train"])
 
-def setting_name(baseline: str, rate: float) -> str:
-    """What results call a baseline at a learning rate."""
-    return f"{baseline}_lr{rate:g}"
+    def diverged(self, contestant: str) -> int:
+        """Runs whose training loss at the end is not finite, or higher than at the start."""
+        losses = self.of(contestant).loss["train"]
+        return int(np.sum(~(losses[:, -1] <= losses[:, 0])))
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What came of an evaluation.
+
+    Attributes:
+      tasks: by their names.
+      command: how it was started, for running it again.
+      configuration: the gin configuration.
+      seconds: how long it took, what was read from earlier evaluations apart.
+    """
+
+    tasks: dict[str, TaskOutcome]
+    command: str = ""
+    configuration: str = ""
+    seconds: float = 0.0
+
+    @property
+    def contestants(self) -> list[Contestant]:
+        """All that took part."""
+        return next(iter(self.tasks.values())).contestants
+
+    @property
+    def protocol(self) -> Protocol:
+        """Seeds and steps."""
+        return next(iter(self.tasks.values())).protocol
+
+    @property
+    def baselines(self) -> list[Contestant]:
+        """The hand-designed ones."""
+        return [own for own in self.contestants if own.kind == HAND_DESIGNED]
+
+    @property
+    def main(self) -> Contestant:
+        """What the report is about: the first learned optimizer, or the first of all."""
+        learned = [own for own in self.contestants if own.kind == LEARNED]
+        return (learned or self.contestants)[0]
+
+
+def _final(curves: Curves, split: str) -> float:
+    """The final loss, mean over seeds; one that diverged is last."""
+    mean = curves.final(split).mean()
+    return float(mean) if np.isfinite(mean) else np.inf

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 
 from unf_lopt import ecosystem
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.protocol import Protocol
+from unf_lopt.evaluation.scheduled import evaluation_params_state
 
 PyTree = Any
 
@@ -29,6 +29,21 @@ class Problem(NamedTuple):
     state: PyTree
     config: PyTree
     key: jax.Array
+
+
+class Steps(NamedTuple):
+    """What an inner step costs.
+
+    Attributes:
+      take: takes `eval_every` steps of all runs, and returns when they are done.
+      state_bytes: of the optimizer's state for one run, the parameters apart.
+      temporary_bytes: what the compiled program of these steps needs beside its arguments and
+        results, for one run; None where the backend does not say.
+    """
+
+    take: Callable[[], None]
+    state_bytes: int
+    temporary_bytes: int | None
 
 
 class Population:
@@ -45,10 +60,11 @@ class Population:
     """
 
     def __init__(self, task_family: Any, learned_opt: Any, protocol: Protocol):
+        self._task_family = task_family
         self._family = protocol.fresh(task_family)
         self._lopt = learned_opt
         self._protocol = protocol
-        self._problems = _initial_problems(task_family, protocol)
+        self._problems = initial_problems(task_family, protocol)
         # Thetas have the first axis, seeds the second; states of optimizers have both.
         self._start = _vectorized(self._start_run, (0, None), (None, 0))
         axes = (0, 0, None, None, None), (None, 0, 0, 0, 0)
@@ -56,12 +72,23 @@ class Population:
         self._losses = _vectorized(self._loss_of_run, *axes)
         self._loss_alone = jax.jit(self._loss_of_run)
 
-    def curves(self, thetas: PyTree) -> list[Curves]:
-        """Trains all runs from the start; returns the curves of each theta."""
+    def curves(
+        self, thetas: PyTree, on_step: Callable[[int], None] = lambda step: None
+    ) -> list[Curves]:
+        """Trains all runs from the start.
+
+        Args:
+          thetas: stacked, leaves [M, ...].
+          on_step: is told the number of inner steps taken, at each evaluation.
+
+        Returns:
+          The curves of each theta.
+        """
         protocol = self._protocol
+        self._family = protocol.fresh(self._task_family)  # the same batches for every call
         opt_states = self._start(thetas, self._problems)
         found: dict[str, list[np.ndarray]] = {split: [] for split in protocol.splits}
-        for step in tqdm.tqdm(protocol.steps):
+        for step in protocol.steps:
             last = step == protocol.horizon
             for split in protocol.splits:
                 losses = [
@@ -69,6 +96,7 @@ class Population:
                     for _ in range(protocol.final_passes if last else 1)
                 ]
                 found[split].append(np.stack(losses).mean(axis=0, dtype=np.float64))
+            on_step(step)
             if not last:
                 opt_states = self._unroll(thetas, opt_states, *self._training_data(step))
         stacked = {split: np.stack(losses, axis=-1) for split, losses in found.items()}
@@ -78,19 +106,23 @@ class Population:
             for member in range(len(jax.tree.leaves(thetas)[0]))
         ]
 
-    def unroller(self, thetas: PyTree) -> Callable[[], None]:
-        """For timing: a function that takes `eval_every` steps of all runs, from the start.
-
-        It is compiled, its data are on the device, and it returns when the steps are done.
-        """
+    def steps_to_time(self, thetas: PyTree) -> Steps:
+        """Steps of all runs from the start, compiled, data on the device; see `Steps`."""
         opt_states = self._start(thetas, self._problems)
         arguments = jax.device_put((thetas, opt_states, *self._training_data(0)))
+        runs = len(jax.tree.leaves(thetas)[0]) * self._protocol.num_seeds
+        params = jax.vmap(jax.vmap(self._lopt.opt_fn(_first(thetas)).get_params))(opt_states)
+        needed = self._unroll.lower(*arguments).compile().memory_analysis()
 
-        def unroll() -> None:
+        def take() -> None:
             jax.block_until_ready(self._unroll(*arguments))
 
-        unroll()
-        return unroll
+        take()
+        return Steps(
+            take,
+            state_bytes=(_bytes(opt_states) - _bytes(params)) // runs,
+            temporary_bytes=None if needed is None else needed.temp_size_in_bytes // runs,
+        )
 
     def _evaluate(self, thetas: PyTree, opt_states: PyTree, split: str, step: int) -> np.ndarray:
         """Mean losses over the split's next batches, [M, S]."""
@@ -146,13 +178,21 @@ class Population:
         self, theta: PyTree, opt_state: PyTree, problem: Problem, batches: PyTree, keys: jax.Array
     ) -> jax.Array:
         task = self._family.task_fn(problem.config)
-        params, state = self._lopt.opt_fn(theta).get_params_state(opt_state)
+        params, state = evaluation_params_state(self._lopt.opt_fn(theta), opt_state)
 
         def loss(data: tuple[PyTree, jax.Array]) -> jax.Array:
             batch, key = data
             return task.loss_with_state_and_aux(params, state, key, batch)[0]
 
         return jnp.mean(jax.lax.map(loss, (batches, keys)))
+
+
+def _first(stacked: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[0], stacked)
+
+
+def _bytes(tree: PyTree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def require_same_loss(together: float, alone: float, runs: int) -> None:
@@ -180,9 +220,18 @@ def require_same_loss(together: float, alone: float, runs: int) -> None:
         )
 
 
-@functools.lru_cache(maxsize=1)
-def _initial_problems(task_family: Any, protocol: Protocol) -> Problem:
+@functools.lru_cache(maxsize=2)
+def initial_problems(task_family: Any, protocol: Protocol) -> Problem:
     """The problems of all seeds, leaves [S, ...]; the same for every optimizer of a report."""
+    # The ecosystem splits the key among devices, of which one is used, then among seeds.
+    keys = jax.random.split(jax.random.split(protocol.key, 1)[0], protocol.num_seeds)
+    found = [_start_of(task_family)(key) for key in keys]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+
+
+@functools.lru_cache(maxsize=1)
+def _start_of(task_family: Any) -> Callable[[jax.Array], Problem]:
+    """From a seed's key to its problem: one program, however many seeds there are."""
 
     def start(key: jax.Array) -> Problem:
         config_key, params_key, opt_key = jax.random.split(key, 3)
@@ -190,9 +239,7 @@ def _initial_problems(task_family: Any, protocol: Protocol) -> Problem:
         params, state = task_family.task_fn(config).init_with_state(params_key)
         return Problem(params, state, config, opt_key)
 
-    # The ecosystem splits the key among devices, of which one is used, then among seeds.
-    keys = jax.random.split(jax.random.split(protocol.key, 1)[0], protocol.num_seeds)
-    return jax.jit(jax.vmap(start))(keys)
+    return jax.jit(start)
 
 
 def _vectorized(

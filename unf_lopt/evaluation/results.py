@@ -1,183 +1,282 @@
-"""`results.json` and `curves.csv`."""
+"""`results.json` and `curves.csv`: everything that the report says, as data."""
 
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import io
-import platform
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
+import scipy.stats
 
-import unf_lopt
 from unf_lopt import ecosystem
-from unf_lopt.evaluation import speed
-from unf_lopt.evaluation.baselines import BASELINES
+from unf_lopt.evaluation import aggregate, speed
+from unf_lopt.evaluation.contestants import Contestant
 from unf_lopt.evaluation.curves import Curves
-from unf_lopt.evaluation.outcome import Outcome, Trained, setting_name
-from unf_lopt.evaluation.protocol import SPLITS
+from unf_lopt.evaluation.identity import device, versions
+from unf_lopt.evaluation.outcome import TRAIN, VALID, Outcome, TaskOutcome
 
-# Zhou et al., arXiv 2402.05232, section 4.2 and appendix C.2.
-PAPER_OUTER_STEPS = 50_000
-PAPER_HORIZON = 2_000
-PAPER_HORIZON_OF_TRANSFORMERS = 5_000
+FORMAT = "unf_lopt.evaluation/2"
+BEST = "best baseline"  # of each task, in place of a baseline's name
 
 _METHOD = {
-    "std": "sample standard deviation over the seeds",
-    "best_rate": (
-        "lowest final training loss, mean over seeds that are not reported; for test losses "
-        "the lowest final loss on the validation split, likewise"
+    "settings": (
+        "chosen on seeds that are not reported: the one with the lowest final training loss for "
+        "training losses, steps and times; the one with the lowest final loss on the validation "
+        "split for test losses"
     ),
-    "speedup_in_steps": (
-        "the baseline's inner steps at its best rate over the optimizer's, to the lowest training "
-        "loss that both end at or below; seed means, each smoothed over the last "
-        f"{speed.SMOOTHING} evaluations (the mean of logarithms, where losses are positive)"
-    ),
-    "interval": (
-        f"95% by the bootstrap: {speed.RESAMPLES:,} times as many seeds drawn with replacement, "
-        "the same for both optimizers"
-    ),
-    "seconds_per_inner_step": (
-        "one step of all seeds together, compiled, data on the device, without evaluation; median "
-        "of rounds in which the optimizers take turns"
-    ),
-    "speedup_in_time": "speed-up in steps times the baseline's seconds over the optimizer's",
     "held_out": (
         "initial parameters from a key that outer training never uses, batches in an order of "
         "their own; nothing of the test split is in a training batch"
     ),
+    "target": (
+        "the training loss that the best tuned baseline of the task ends with, best on the tuning "
+        f"seeds; seed means, smoothed over the last {speed.SMOOTHING} evaluations (the mean of "
+        "logarithms, where losses are positive)"
+    ),
+    "censored": "a target that is never reached counts as more steps than the horizon, speed-up 0",
+    "interval": (
+        f"95% by the bootstrap: {speed.RESAMPLES:,} times as many seeds drawn with replacement, "
+        "the same for both optimizers"
+    ),
+    "against": (
+        "the other's inner steps over the optimizer's, to the lowest training loss that both end "
+        "at or below"
+    ),
+    "seconds_per_step": (
+        "one training step of all seeds together, compiled, data on the device, without "
+        "evaluation; median of rounds in which the optimizers take turns"
+    ),
+    "memory": "of one inner run: the optimizer's state, and temporaries of the compiled step",
+    "score": (
+        "of a run: the other's steps over the optimizer's, to the training loss that the other "
+        "ends with on the same seed; 0 where it is never reached"
+    ),
+    "interquartile_mean": (
+        "the mean of the middle half of all runs' scores; 95% intervals by the stratified "
+        f"bootstrap, {aggregate.RESAMPLES:,} resamples (Agarwal et al., arXiv 2108.13264)"
+    ),
+    "diverged": "runs that end with a training loss that is not finite, or above the first",
 }
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
-    """Everything but the curves, for JSON; all that depends on the clock is under "timing"."""
-    protocol, main = outcome.protocol, outcome.learned[0]
-    optimizers = {
-        **{trained.name: _learned(outcome, trained) for trained in outcome.learned},
-        **_settings(outcome),
-    }
+    """Everything but the curves, for JSON; what depends on the clock is under "timing"."""
+    tasks = {name: _task(own) for name, own in outcome.tasks.items()}
+    protocol = outcome.protocol
+    (first, *_) = outcome.tasks.values()
+    baseline = outcome.baselines[0].name
     return {
-        "optimizer": main.name,
-        "outer_steps": main.outer_steps,
-        "paper_outer_steps": PAPER_OUTER_STEPS,
-        "task": outcome.task_family.name,
-        "data_source": ecosystem.data_source(outcome.task_family.datasets),
-        "horizon": protocol.horizon,
-        "paper_horizon": _paper_horizon(outcome.task_family.name),
-        "seeds": protocol.num_seeds,
-        "tuning_seeds": len(
-            next(iter(outcome.sweeps[outcome.main_baseline].values())).final("train")
-        ),
-        "seed": protocol.seed,
-        "data_seed": protocol.data_seed,
-        "eval_every": protocol.eval_every,
-        "eval_batches": protocol.eval_batches,
-        "final_eval_batches": protocol.eval_batches * protocol.final_passes,
-        "same_seeds_and_batches": outcome.paired(),
-        "main_baseline": outcome.main_baseline,
-        "baselines": {name: _baseline(outcome, name) for name in outcome.sweeps},
-        "optimizers": optimizers,
-        "timing": _timing(outcome, optimizers),
-        "method": _METHOD,
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "versions": {
-            "unf_lopt": unf_lopt.__version__,
-            "learned_optimization": ecosystem.version(),
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")},
+        "format": FORMAT,
+        "main": outcome.main.name,
+        "contestants": {own.name: _contestant(own) for own in outcome.contestants},
+        "protocol": {
+            "horizon": protocol.horizon,
+            "seeds": protocol.num_seeds,
+            "tuning_seeds": len(next(iter(first.sweeps[baseline].values())).final(TRAIN)),
+            "seed": protocol.seed,
+            "data_seed": protocol.data_seed,
+            "eval_every": protocol.eval_every,
+            "eval_batches": protocol.eval_batches,
+            "final_eval_batches": protocol.eval_batches * protocol.final_passes,
         },
+        "tasks": tasks,
+        "over_all_tasks": _over_all(outcome, _in_steps),
+        "timing": {
+            "tasks": {name: _timing(own, tasks[name]) for name, own in outcome.tasks.items()},
+            "over_all_tasks": _over_all(outcome, _in_time),
+            "seconds": outcome.seconds,
+        },
+        "method": _METHOD,
+        "device": device(),
+        "versions": versions(),
+        "command": outcome.command,
+        "configuration": outcome.configuration,
     }
 
 
 def curves_csv(outcome: Outcome) -> str:
-    """All curves, one row for each optimizer, split, seed and evaluation.
+    """All curves, one row for each task, optimizer, setting, split, seed and evaluation.
 
     The column `seeds` tells reported runs from those that settings were chosen on.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["optimizer", "seeds", "split", "seed", "inner_step", "loss"])
+    columns = ("task", "optimizer", "setting", "seeds", "split", "seed", "inner_step", "loss")
+    writer.writerow(columns)
 
-    def write(name: str, seeds: str, curves: Curves) -> None:
+    def write(*labels: str, curves: Curves) -> None:
         for split, runs in curves.loss.items():
             for seed, losses in enumerate(runs):
                 for step, loss in zip(curves.steps, losses, strict=True):
-                    writer.writerow([name, seeds, split, seed, step, f"{loss:.7g}"])
+                    writer.writerow([*labels, split, seed, step, f"{loss:.7g}"])
 
-    for name, curves in outcome.curves.items():
-        write(name, "reported", curves)
-    for name, by_rate in outcome.sweeps.items():
-        for rate in sorted(by_rate):
-            write(setting_name(name, rate), "tuning", by_rate[rate])
+    for task, own in outcome.tasks.items():
+        for (name, setting), curves in own.curves.items():
+            write(task, name, setting, "reported", curves=curves)
+        for name, sweep in own.sweeps.items():
+            for setting, curves in sweep.items():
+                write(task, name, setting, "tuning", curves=curves)
     return text.getvalue()
 
 
-def _paper_horizon(task: str) -> int:
-    """The ecosystem's names of tasks, and ours, start with the kind of model."""
-    return PAPER_HORIZON_OF_TRANSFORMERS if task.startswith("Transformer") else PAPER_HORIZON
+def _contestant(own: Contestant) -> dict[str, Any]:
+    settings = list(own.settings) if own.is_tuned else []
+    return {"title": own.title, "kind": own.kind, "settings": settings, **own.about}
 
 
-def _learned(outcome: Outcome, trained: Trained) -> dict[str, Any]:
-    curves = outcome.curves[trained.name]
+def _task(outcome: TaskOutcome) -> dict[str, Any]:
+    names = [own.name for own in outcome.contestants]
     return {
-        "kind": "learned",
-        "outer_steps": trained.outer_steps,
-        "checkpoint": trained.checkpoint,
-        **_losses(curves),
-        "against": {name: _against(curves, outcome.best(name)) for name in outcome.sweeps},
+        "data_source": ecosystem.data_source(outcome.task_family.datasets),
+        "same_seeds_and_batches": outcome.paired(),
+        "best_baseline": outcome.reference,
+        "contestants": {name: _on_task(outcome, name) for name in names},
     }
 
 
-def _settings(outcome: Outcome) -> dict[str, Any]:
-    """Every baseline as it was chosen; the best is compared with the main baseline."""
-    main, found = outcome.main_baseline, {}
-    for name in outcome.sweeps:
-        for rate in outcome.chosen_rates(name):
-            own = setting_name(name, rate)
-            found[own] = {
-                "kind": "baseline",
-                "baseline": name,
-                "learning_rate": rate,
-                **_losses(outcome.curves[own]),
-            }
-        found[outcome.best_name(name)]["against"] = {
-            main: _against(outcome.best(name), outcome.best(main))
-        }
-    return found
-
-
-def _baseline(outcome: Outcome, name: str) -> dict[str, Any]:
-    """What came of a baseline's sweep."""
-    by_rate, chosen = outcome.sweeps[name], outcome.best_name(name, "inner_valid")
-    return {
-        "title": BASELINES[name].title,
-        "best": outcome.best_name(name),
-        "best_learning_rate": outcome.best_rate(name),
-        "learning_rates": sorted(by_rate),
-        "grid_edge": outcome.grid_edge(name),
-        "best_by_validation_loss": {
-            "optimizer": chosen,
-            "learning_rate": outcome.best_rate(name, "inner_valid"),
-            "grid_edge": outcome.grid_edge(name, "inner_valid"),
-            "final_test_mean": _number(outcome.curves[chosen].final("test").mean()),
+def _on_task(outcome: TaskOutcome, name: str) -> dict[str, Any]:
+    """One contestant on one task."""
+    (own,) = (one for one in outcome.contestants if one.name == name)
+    curves, best = outcome.of(name), outcome.of(outcome.reference)
+    settings = {split: outcome.setting(name, split) for split in (TRAIN, VALID)}
+    found = {
+        "train": _statistics(curves.final("train")),
+        "test": _statistics(outcome.of(name, VALID).final("test")),
+        "diverged": outcome.diverged(name),
+        "to_target": _to_target(curves, best),
+        "against": {
+            other.name: _against(curves, outcome.of(other.name))
+            for other in outcome.contestants
+            if other.is_tuned and other.name != name
         },
+    }
+    if not own.is_tuned:
+        return found
+    return {
+        "setting": settings[TRAIN],
+        "setting_for_test_loss": settings[VALID],
+        "grid_edge": own.edge(settings[TRAIN]),
+        "grid_edge_for_test_loss": own.edge(settings[VALID]),
+        **found,
+        "test_at_setting": _statistics(curves.final("test")),
         "sweep": [
             {
-                "learning_rate": rate,
-                **{
-                    f"{split}_final_mean": _number(by_rate[rate].final(split).mean())
-                    for split in by_rate[rate].loss
-                },
+                "setting": setting,
+                **{f"{split}_final_mean": _number(tried.final(split).mean()) for split in settings},
             }
-            for rate in sorted(by_rate)
+            for setting, tried in outcome.sweeps[name].items()
         ],
     }
 
 
-def _losses(curves: Curves) -> dict[str, Any]:
-    return {split: _statistics(curves.final(split)) for split in SPLITS}
+def _to_target(own: Curves, best: Curves) -> dict[str, Any] | None:
+    found = speed.to_target(own.steps, own.loss["train"], best.loss["train"])
+    return None if found is None else found._asdict()
+
+
+def _against(own: Curves, other: Curves) -> dict[str, Any]:
+    """An optimizer's training loss against a baseline's."""
+    ours, theirs = (speed.smoothed(curves.mean("train")) for curves in (own, other))
+    losses = own.loss["train"], other.loss["train"]
+    return {
+        "speedup_in_steps": speed.speedup_in_steps(own.steps, ours, theirs),
+        "speedup_in_steps_interval": speed.interval(own.steps, *losses),
+        "their_steps_to_our_final_loss": speed.steps_to_loss(own.steps, theirs, ours[-1]),
+        "our_steps_to_their_final_loss": speed.steps_to_loss(own.steps, ours, theirs[-1]),
+    }
+
+
+def _timing(outcome: TaskOutcome, task: dict[str, Any]) -> dict[str, Any]:
+    """Of a task: what a step costs, and the times that follow."""
+    seconds = {name: cost.seconds for name, cost in outcome.costs.items()}
+    best = seconds[outcome.reference]
+    found = {}
+    for name, cost in outcome.costs.items():
+        own, reached = task["contestants"][name], None
+        if (target := own["to_target"]) is not None:
+            steps, ratio = target["steps"], best / cost.seconds
+            bounds = target["speedup_interval"]
+            reached = {
+                "seconds": None if steps is None else steps * cost.seconds,
+                "speedup": target["speedup"] * ratio,
+                "speedup_interval": bounds and [bound * ratio for bound in bounds],
+            }
+        against = {
+            other: x and x * seconds[other] / cost.seconds
+            for other, entry in own["against"].items()
+            for x in [entry["speedup_in_steps"]]
+        }
+        found[name] = {
+            "seconds_per_step": cost.seconds,
+            "state_bytes": cost.state_bytes,
+            "temporary_bytes": cost.temporary_bytes,
+            "to_target": reached,
+            "speedup_in_time": against,
+        }
+    return found
+
+
+Pairs = list[tuple[TaskOutcome, str]]  # tasks, and the baseline that is the other there
+
+
+def _over_all(
+    outcome: Outcome, found: Callable[[Pairs, str, bool], dict[str, Any]]
+) -> dict[str, Any]:
+    """Each contestant over all tasks, against the best baseline of each and against every one."""
+    tasks = list(outcome.tasks.values())
+    others = {BEST: [(task, task.reference) for task in tasks]}
+    others |= {own.name: [(task, own.name) for task in tasks] for own in outcome.baselines}
+    return {
+        own.name: {
+            other: found(pairs, own.name, other == BEST)
+            for other, pairs in others.items()
+            if other != own.name
+        }
+        for own in outcome.contestants
+    }
+
+
+def _in_steps(pairs: Pairs, name: str, with_profile: bool) -> dict[str, Any]:
+    scores = np.stack([task.scores(name, other) for task, other in pairs])
+    steps, interval = aggregate.interquartile_mean_with_interval(scores)
+    found = {
+        "tasks": len(pairs),
+        "tasks_lower_in_training_loss": sum(_lower(*pair, name, TRAIN, "train") for pair in pairs),
+        "tasks_lower_in_test_loss": sum(_lower(*pair, name, VALID, "test") for pair in pairs),
+        "speedup_in_steps": steps,
+        "speedup_in_steps_interval": interval,
+        "runs": scores.size,
+        "runs_that_reach_it": int(np.sum(scores > 0)),
+        "diverged": sum(task.diverged(name) for task, _ in pairs),
+    }
+    if with_profile:
+        shares, band = aggregate.performance_profile(scores)
+        found["performance_profile"] = {
+            "speedup_at_least": aggregate.THRESHOLDS.tolist(),
+            "share_of_runs": shares.tolist(),
+            "band": band.tolist(),
+        }
+    return found
+
+
+def _in_time(pairs: Pairs, name: str, with_profile: bool) -> dict[str, Any]:
+    scores = np.stack([task.scores(name, other) for task, other in pairs])
+    costs = [(task.costs[other].seconds, task.costs[name].seconds) for task, other in pairs]
+    ratios = np.divide(*np.transpose(costs))
+    time, interval = aggregate.interquartile_mean_with_interval(scores * ratios[:, None])
+    return {
+        "speedup_in_time": time,
+        "speedup_in_time_interval": interval,
+        "time_of_a_step": float(scipy.stats.gmean(1 / ratios)),
+    }
+
+
+def _lower(task: TaskOutcome, other: str, name: str, tuned_for: str, split: str) -> bool:
+    """Whether a contestant ends lower; one that diverged does not."""
+    own, theirs = (task.of(one, tuned_for).final(split).mean() for one in (name, other))
+    return bool(np.isfinite(own) and not own >= theirs)
 
 
 def _statistics(values: np.ndarray) -> dict[str, Any]:
@@ -191,32 +290,3 @@ def _statistics(values: np.ndarray) -> dict[str, Any]:
 def _number(value: float) -> float | None:
     """JSON has no NaN and no infinity: what diverged is null."""
     return float(value) if np.isfinite(value) else None
-
-
-def _against(own: Curves, other: Curves) -> dict[str, Any]:
-    """An optimizer's training loss against a baseline's."""
-    ours, theirs = (speed.smoothed(curves.mean("train")) for curves in (own, other))
-    return {
-        "baselines_steps_to_our_final_loss": speed.steps_to_loss(own.steps, theirs, ours[-1]),
-        "our_steps_to_baselines_final_loss": speed.steps_to_loss(own.steps, ours, theirs[-1]),
-        "speedup_in_steps": speed.speedup_in_steps(own.steps, ours, theirs),
-        "speedup_in_steps_interval": speed.interval(
-            own.steps, own.loss["train"], other.loss["train"]
-        ),
-    }
-
-
-def _timing(outcome: Outcome, optimizers: dict[str, Any]) -> dict[str, Any]:
-    seconds = outcome.seconds_per_step
-    speedups: dict[str, dict[str, float | None]] = {}
-    for name, entry in optimizers.items():
-        for baseline, against in entry.get("against", {}).items():
-            in_steps = against["speedup_in_steps"]
-            slower = seconds[name] / seconds[outcome.best_name(baseline)]
-            found = None if in_steps is None else in_steps / slower
-            speedups.setdefault(name, {})[baseline] = found
-    return {
-        "seconds_per_inner_step": seconds,
-        "speedup_in_time": speedups,
-        "stage_seconds": outcome.stage_seconds,
-    }

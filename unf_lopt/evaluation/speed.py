@@ -1,23 +1,56 @@
-"""How much faster: inner steps to a loss, and seconds an inner step."""
+"""How much faster: inner steps to a loss, with intervals, and what an inner step costs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from unf_lopt.evaluation.population import Population
+from unf_lopt.evaluation.population import Population, Steps
 from unf_lopt.evaluation.protocol import Protocol
 
 PyTree = Any
 
 SMOOTHING = 3
 RESAMPLES = 1000
+FEWEST_SEEDS = 3  # of an interval
+_CONFIDENCE = (0.025, 0.975)
 _ROUNDS = 7
 _STEPS_PER_ROUND = 50
+
+
+class Cost(NamedTuple):
+    """What an inner step of one optimizer costs.
+
+    Attributes:
+      seconds: wall-clock time of a step of all seeds together.
+      state_bytes: of the optimizer's state, for one run.
+      temporary_bytes: of the compiled program of a step, for one run; None if it is not known.
+    """
+
+    seconds: float
+    state_bytes: int
+    temporary_bytes: int | None
+
+
+class ToTarget(NamedTuple):
+    """How soon one optimizer gets to the loss that another ends with.
+
+    Attributes:
+      target: the loss.
+      steps: inner steps; None where it is never reached.
+      steps_interval: 95%, by the bootstrap; an end that is None is beyond the horizon.
+      speedup: the other's steps over these; 0 where the target is never reached.
+      speedup_interval: of the speed-up, likewise.
+    """
+
+    target: float
+    steps: int | None
+    steps_interval: list[float | None] | None
+    speedup: float
+    speedup_interval: list[float] | None
 
 
 def smoothed(losses: np.ndarray) -> np.ndarray:
@@ -27,25 +60,37 @@ def smoothed(losses: np.ndarray) -> np.ndarray:
     evaluation to the next would else be held back by the ones before.
 
     Args:
-      losses: a curve, [evaluations].
+      losses: curves, [..., evaluations].
     """
-    if np.all(losses > 0):
-        return np.exp(_means(np.log(losses)))
-    return _means(losses)
+    positive = np.all(losses > 0, axis=-1, keepdims=True)
+    logarithms = np.log(np.where(positive, losses, 1.0))
+    return np.where(positive, np.exp(_means(logarithms)), _means(losses))
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    ends = np.arange(1, len(values) + 1)
-    return np.array([values[max(0, end - SMOOTHING) : end].mean() for end in ends])
+    padded = [np.roll(values, shift, axis=-1) for shift in range(SMOOTHING)]
+    places = np.arange(values.shape[-1])
+    there = [places >= shift for shift in range(SMOOTHING)]
+    total = sum(np.where(own, shifted, 0.0) for own, shifted in zip(there, padded, strict=True))
+    return total / np.sum(there, axis=0)
+
+
+def first_steps(steps: np.ndarray, losses: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The first evaluated steps at which curves are at or below targets; inf where never.
+
+    Args:
+      steps: inner steps of the evaluations, [evaluations].
+      losses: curves, [..., evaluations].
+      targets: [...].
+    """
+    reached = losses <= np.asarray(targets)[..., None]
+    return np.where(reached.any(axis=-1), steps[reached.argmax(axis=-1)], np.inf)
 
 
 def steps_to_loss(steps: np.ndarray, losses: np.ndarray, target: float) -> int | None:
     """The first evaluated step at which a curve is at or below a loss; None if it never is."""
-    return _first_step(steps, losses <= target) if (losses <= target).any() else None
-
-
-def _first_step(steps: np.ndarray, reached: np.ndarray) -> int:
-    return int(steps[np.flatnonzero(reached)[0]])
+    found = float(first_steps(steps, losses, np.asarray(target)))
+    return int(found) if np.isfinite(found) else None
 
 
 def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
@@ -62,10 +107,17 @@ def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) ->
     Returns:
       The ratio; None if one of the two ends no lower than it began, or is not finite.
     """
-    target = max(ours[-1], theirs[-1])
-    if not (np.isfinite(target) and target < min(ours[0], theirs[0])):
-        return None
-    return _first_step(steps, theirs <= target) / _first_step(steps, ours <= target)
+    found = float(_speedups(steps, ours, theirs))
+    return found if np.isfinite(found) else None
+
+
+def _speedups(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """As `speedup_in_steps`, of many pairs [..., evaluations]; nan where there is none."""
+    targets = np.maximum(ours[..., -1], theirs[..., -1])  # nan where one of them is
+    falls = np.isfinite(targets) & (targets < np.minimum(ours[..., 0], theirs[..., 0]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = first_steps(steps, theirs, targets) / first_steps(steps, ours, targets)
+    return np.where(falls, ratios, np.nan)
 
 
 def interval(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[float] | None:
@@ -79,47 +131,91 @@ def interval(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[fl
     Returns:
       Both ends; None for fewer than three seeds, or where some resample has no speed-up.
     """
-    seeds = len(ours)
-    if seeds < 3:
+    if len(ours) < FEWEST_SEEDS:
         return None
+    found = _speedups(steps, *_resampled(ours, theirs))
+    return None if np.isnan(found).any() else np.quantile(found, _CONFIDENCE).tolist()
+
+
+def to_target(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> ToTarget | None:
+    """How soon we get to the loss that they end with: means over seeds, smoothed.
+
+    Args:
+      steps: inner steps of the evaluations, [evaluations].
+      ours: our losses, [seeds, evaluations].
+      theirs: theirs, on the same seeds.
+
+    Returns:
+      What was found; None where theirs end no lower than they began, so that there is no target.
+    """
+    own, other = smoothed(ours.mean(axis=0)), smoothed(theirs.mean(axis=0))
+    target = other[-1]
+    if not (np.isfinite(target) and target < other[0]):
+        return None
+    _, ratio = _to_ends(steps, own, other)
+    found = ToTarget(float(target), steps_to_loss(steps, own, target), None, float(ratio), None)
+    if len(ours) < FEWEST_SEEDS:
+        return found
+    drawn = _to_ends(steps, *_resampled(ours, theirs))
+    ends, ratios = (np.quantile(x, _CONFIDENCE, method="inverted_cdf").tolist() for x in drawn)
+    within = [end if np.isfinite(end) else None for end in ends]
+    return found._replace(steps_interval=within, speedup_interval=ratios)
+
+
+def scores(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Each seed's speed-up in steps to the loss that theirs ends with on that seed, [seeds].
+
+    It is 0 where we never get there. Where theirs is not finite at the end, it is 1 if ours is not
+    either, and else the largest that there can be.
+    """
+    own, other = smoothed(ours), smoothed(theirs)
+    _, ratios = _to_ends(steps, own, other)
+    largest = steps[-1] / steps[1]
+    lost = np.where(np.isfinite(own[:, -1]), largest, 1.0)
+    return np.clip(np.where(np.isfinite(other[:, -1]), ratios, lost), 0.0, largest)
+
+
+def _to_ends(
+    steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Our steps to where theirs end, inf where never, and theirs over ours."""
+    targets = theirs[..., -1]
+    needed = first_steps(steps, ours, targets)
+    # Where a target is the loss at the start, no step is needed: one evaluation is the least.
+    return needed, first_steps(steps, theirs, targets) / np.maximum(needed, steps[1])
+
+
+def _resampled(*curves: np.ndarray) -> list[np.ndarray]:
+    """Smoothed means over seeds drawn anew, the same of each, [resamples, evaluations]."""
+    seeds = len(curves[0])
     drawn = np.random.default_rng(0).integers(seeds, size=(RESAMPLES, seeds))
-    found = [
-        speedup_in_steps(steps, smoothed(ours[own].mean(0)), smoothed(theirs[own].mean(0)))
-        for own in drawn
-    ]
-    if any(speedup is None for speedup in found):
-        return None
-    return np.quantile(np.array(found, float), (0.025, 0.975)).tolist()
+    return [smoothed(own[drawn].mean(axis=1)) for own in curves]
 
 
-def seconds_per_step(
-    task_family: Any, optimizers: Mapping[str, tuple[Any, PyTree]], protocol: Protocol
-) -> dict[str, float]:
-    """Wall-clock time of an inner step of all seeds together, compiled, data on the device.
+def costs(
+    populations: Mapping[str, tuple[Population, PyTree]], protocol: Protocol
+) -> dict[str, Cost]:
+    """What an inner step of all seeds costs: a whole training step, compiled, data on the device.
 
     The optimizers take turns, so that what else the machine does slows all of them alike; the
     median of the rounds counts.
 
     Args:
-      task_family: what to train on.
-      optimizers: by name, the `LearnedOptimizer` and its theta.
-      protocol: seeds, and steps per compiled call.
-
-    Returns:
-      Seconds by name.
+      populations: by name, the runs and the stacked theta.
+      protocol: steps per compiled call.
     """
-    unrolls = {
-        name: Population(task_family, lopt, protocol).unroller(
-            jax.tree.map(lambda leaf: np.asarray(leaf)[None], theta)
-        )
-        for name, (lopt, theta) in optimizers.items()
+    steps: dict[str, Steps] = {
+        name: population.steps_to_time(thetas) for name, (population, thetas) in populations.items()
     }
     calls = max(1, _STEPS_PER_ROUND // protocol.eval_every)
-    found: dict[str, list[float]] = {name: [] for name in unrolls}
+    found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(_ROUNDS):
-        for name, unroll in unrolls.items():
+        for name, own in steps.items():
             started = time.perf_counter()
             for _ in range(calls):
-                unroll()
+                own.take()
             found[name].append((time.perf_counter() - started) / (calls * protocol.eval_every))
-    return {name: float(np.median(times)) for name, times in found.items()}
+    return {
+        name: Cost(float(np.median(times)), steps[name].state_bytes, steps[name].temporary_bytes)
+        for name, times in found.items()
+    }

@@ -5,109 +5,133 @@ All of them are made of what `results.json` has, so that a reader of either find
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+from unf_lopt.evaluation.contestants import LEARNED
+from unf_lopt.evaluation.results import BEST
 
 Summary = dict[str, Any]
 
 
 def verdict(summary: Summary) -> str:
-    """The main optimizer against every baseline, and the first in steps and in time."""
-    name = summary["optimizer"]
-    in_steps, in_time = _leaders(summary, timed=False), _leaders(summary, timed=True)
-    return (
-        f"{name} after {summary['outer_steps']:,} outer steps: {speedups(summary, name)}. "
-        f"Fewest inner steps: {in_steps}; least time: {in_time}"
-    )
+    """The first sentence: the main contestant against the best tuned baseline."""
+    if len(summary["tasks"]) > 1:
+        return _over_tasks(summary, summary["main"])
+    (task,) = summary["tasks"]
+    return _on_task(summary, task, summary["main"])
 
 
-def speedups(summary: Summary, name: str) -> str:
-    """A learned optimizer against every baseline at its best rate, in steps and in time."""
-    clauses = []
-    for baseline, against in summary["optimizers"][name]["against"].items():
-        in_steps = against["speedup_in_steps"]
-        in_time = summary["timing"]["speedup_in_time"][name][baseline]
-        best = best_of(summary, baseline)
-        if in_steps is None or in_time is None:
-            clauses.append(f"no speed-up against the {best}: one of the two got nowhere")
-        else:
-            steps = _compared(in_steps, "fewer inner steps", "more inner steps")
-            time = _compared(in_time, "less time", "more time")
-            clauses.append(f"{steps} and {time} than the {best}")
-    return "; ".join(clauses)
+def on_tasks(summary: Summary) -> Iterator[str]:
+    """Of each task, where there are several, the main contestant in a sentence."""
+    for task in summary["tasks"]:
+        yield f"{task}: {_on_task(summary, task, summary['main'])}"
 
 
-def best_of(summary: Summary, baseline: str) -> str:
-    """What a reader calls a baseline at its best rate."""
-    entry = summary["baselines"][baseline]
-    return f"best {entry['title']} (lr {entry['best_learning_rate']:g})"
+def against_baselines(summary: Summary, task: str) -> Iterator[str]:
+    """Each learned optimizer against every baseline, a sentence each."""
+    own, timing = summary["tasks"][task]["contestants"], summary["timing"]["tasks"][task]
+    for name, entry in own.items():
+        if summary["contestants"][name]["kind"] != LEARNED:
+            continue
+        for other, against in entry["against"].items():
+            steps = against["speedup_in_steps"]
+            in_time = timing[name]["speedup_in_time"][other]
+            if steps is None or in_time is None:
+                yield f"{name} and {label(summary, task, other)}: one of the two got nowhere."
+                continue
+            bounds = against["speedup_in_steps_interval"]
+            interval = f" ({bounds[0]:.2f} to {bounds[1]:.2f})" if bounds else ""
+            yield (
+                f"{name} takes {compared(steps, 'fewer inner steps', 'more inner steps')}{interval}"
+                f" and {compared(in_time, 'less time', 'more time')} than "
+                f"{label(summary, task, other)}, to the loss that both end at or below."
+            )
 
 
-def relative_to_main(summary: Summary) -> dict[str, tuple[float | None, float | None]]:
-    """Speed-ups in steps and in time over the main baseline, of all that a table has."""
-    main, found = summary["main_baseline"], {}
-    for name, entry in summary["optimizers"].items():
-        if against := entry.get("against"):
-            in_time = summary["timing"]["speedup_in_time"][name][main]
-            found[name] = against[main]["speedup_in_steps"], in_time
-    return found
-
-
-def label(summary: Summary, name: str) -> str:
-    """What a reader calls one of the optimizers that a table has."""
-    entry = summary["optimizers"][name]
-    return name if entry["kind"] == "learned" else best_of(summary, entry["baseline"])
+def label(summary: Summary, task: str, name: str) -> str:
+    """What a reader calls a contestant on a task, with its setting."""
+    title = summary["contestants"][name]["title"]
+    setting = summary["tasks"][task]["contestants"][name].get("setting")
+    return f"{title} (lr {setting})" if setting else title
 
 
 def cautions(summary: Summary) -> list[str]:
-    """What the baselines' sweeps leave open, a sentence each."""
+    """What the tuning and the runs leave open, a sentence each, what weighs most first."""
     found = []
-    for entry in summary["baselines"].values():
-        title, best, edge = entry["title"], entry["best_learning_rate"], entry["grid_edge"]
-        if edge == "only":
-            found.append(f"{title} ran at one learning rate only ({best:g}): it is not tuned.")
-        elif edge:
+    for task, own in summary["tasks"].items():
+        place = f" on {task}" if len(summary["tasks"]) > 1 else ""
+        for name, entry in own["contestants"].items():
+            title, edge = summary["contestants"][name]["title"], entry.get("grid_edge")
+            if edge == "only":
+                found.append(f"{title} ran at one setting only: it is not tuned{place}.")
+            elif edge:
+                found.append(
+                    f"Tuning failed: the best learning rate of {title}{place}, "
+                    f"{entry['setting']}, is the {edge} of its grid; one beyond may be better."
+                )
+            if entry["diverged"]:
+                runs = summary["protocol"]["seeds"]
+                found.append(f"{entry['diverged']} of {runs} runs of {title}{place} diverged.")
+        if not own["same_seeds_and_batches"]:
             found.append(
-                f"The best learning rate of {title}, {best:g}, is the {edge} of its grid: one "
-                "beyond may be better."
+                f"The optimizers did not see the same batches{place}: the task's readers cannot be "
+                "started anew, so differences are noisier than the intervals show."
             )
-    return found
-
-
-def test_losses(summary: Summary) -> list[str]:
-    """Test losses: of the learned optimizer, and of baselines tuned for it, a sentence each."""
-    name = summary["optimizer"]
-    ours = _shown(summary["optimizers"][name]["test"]["final_mean"])
-    found = [f"Final test loss of {name}: {ours}."]
-    for entry in summary["baselines"].values():
-        tuned, best = entry["best_by_validation_loss"], summary["optimizers"][entry["best"]]
+    if any(own["kind"] == LEARNED for own in summary["contestants"].values()):
         found.append(
-            f"Final test loss of {entry['title']}: {_shown(tuned['final_test_mean'])} at the rate "
-            f"with the lowest validation loss (lr {tuned['learning_rate']:g}), "
-            f"{_shown(best['test']['final_mean'])} at that with the lowest training loss (lr "
-            f"{entry['best_learning_rate']:g})."
+            "Each learned optimizer is of one run of outer training. Intervals are over inner "
+            "seeds; how another outer seed would do is not seen here."
         )
     return found
 
 
-def _shown(value: float | None) -> str:
-    return "diverged" if value is None else f"{value:.3g}"
-
-
-def _leaders(summary: Summary, *, timed: bool) -> str:
-    """Those whose speed-up over the main baseline is the highest, to the digits shown."""
-    ratios = {
-        name: round(ratio, 2)
-        for name, both in relative_to_main(summary).items()
-        if (ratio := both[timed]) is not None
-    }
-    if not ratios:
-        return "none can be told"
-    highest = max(ratios.values())
-    return " and ".join(label(summary, name) for name, ratio in ratios.items() if ratio == highest)
-
-
-def _compared(ratio: float, better: str, worse: str) -> str:
+def compared(ratio: float, better: str, worse: str) -> str:
     """A speed-up in words; above 1 is better."""
     if f"{ratio:.2f}" == "1.00":
         return f"no {better}"
     return f"{ratio:.2f} times {better}" if ratio > 1 else f"{1 / ratio:.2f} times {worse}"
+
+
+def _on_task(summary: Summary, task: str, name: str) -> str:
+    own, timing = summary["tasks"][task], summary["timing"]["tasks"][task]
+    best, entry, title = own["best_baseline"], own["contestants"][name], label(summary, task, name)
+    other = f"the best tuned baseline, {label(summary, task, best)}"
+    if name == best:
+        return f"{title} is the best tuned baseline on {task}"
+    target = entry["to_target"]
+    if target is None:
+        return f"{title} is not compared: {other}, ends no lower than it began"
+    horizon = f"{summary['protocol']['horizon']:,}"
+    if target["steps"] is None:
+        return (
+            f"{title} does not reach the training loss of {other}, in {horizon} inner steps: "
+            f"{shown(entry['train'])} against {shown(own['contestants'][best]['train'])}"
+        )
+    steps = compared(target["speedup"], "fewer inner steps", "more inner steps")
+    time = compared(timing[name]["to_target"]["speedup"], "less time", "more time")
+    bounds = target["speedup_interval"]
+    interval = f" (95% interval {bounds[0]:.2f} to {bounds[1]:.2f})" if bounds else ""
+    return f"{title} takes {steps}{interval} and {time} to the training loss of {other}"
+
+
+def _over_tasks(summary: Summary, name: str) -> str:
+    found = summary["over_all_tasks"][name][BEST]
+    in_time = summary["timing"]["over_all_tasks"][name][BEST]["speedup_in_time"]
+    bounds = found["speedup_in_steps_interval"]
+    interval = f" (95% interval {bounds[0]:.2f} to {bounds[1]:.2f})" if bounds else ""
+    return (
+        f"{summary['contestants'][name]['title']} ends lower than the best tuned baseline on "
+        f"{found['tasks_lower_in_training_loss']} of {found['tasks']} tasks (test loss: "
+        f"{found['tasks_lower_in_test_loss']}); to that baseline's training loss it is "
+        f"{found['speedup_in_steps']:.2f} times as fast in steps{interval} and {in_time:.2f} times "
+        "as fast in time"
+    )
+
+
+def shown(statistics: dict[str, Any]) -> str:
+    """A final loss, with its standard deviation over seeds."""
+    mean, std = statistics["final_mean"], statistics["final_std"]
+    if mean is None:
+        return "diverged"
+    return f"{mean:.3g}" if std is None else f"{mean:.3g} ± {std:.2g}"

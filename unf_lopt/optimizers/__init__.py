@@ -14,6 +14,7 @@ from unf_lopt.optimizers.family import (
 )
 from unf_lopt.optimizers.functional_optimizer import FunctionalLearnedOptimizer
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
+from unf_lopt.optimizers.shipped import TrainedOptimizer, card, load, trained_optimizers
 from unf_lopt.optimizers.step import StepOptions, step_options
 from unf_lopt.optimizers.theta import (
     SavedTheta,
@@ -30,9 +31,12 @@ __all__ = [
     "LearnedOptimizer",
     "SavedTheta",
     "StepOptions",
+    "TrainedOptimizer",
+    "card",
     "deep_sets",
     "from_description",
     "learned_sgdm",
+    "load",
     "load_theta",
     "mixed_step",
     "nfn",
@@ -42,6 +46,7 @@ __all__ = [
     "theta_data",
     "theta_identity",
     "to_optax",
+    "trained_optimizers",
     "unf",
     "unf_controller",
     "unf_universal",

@@ -40,8 +40,9 @@ def to_optax(
     never evaluated, unless it is to be verified.
 
     Args:
-      theta_or_path: the meta-parameters, or a theta file, or the folder of an outer-training run.
-        Files say which optimizer they belong to; nothing in them is executed.
+      theta_or_path: the meta-parameters, or a theta file, or the folder of an outer-training run,
+        or the name of an optimizer that the package ships. Files say which optimizer they belong
+        to; nothing in them is executed.
       loss_fn: ``loss_fn(params, *args)`` gives the scalar that is trained on.
       params: its parameters: arrays or ``ShapeDtypeStruct``s. The gradients that the
         transformation is called with are of the same tree.

@@ -33,6 +33,7 @@ PyTree = Any
 
 _FORMAT = "unf_lopt.theta/1"
 _METADATA = "unf_lopt"  # the name of our text in a safetensors file
+SHIPPED = pathlib.Path(__file__).parents[1] / "trained"  # NAME.safetensors and NAME.md
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +143,38 @@ def theta_identity(lopt: Any, training: Mapping[str, Any]) -> str:
 def read_theta(source: str | os.PathLike[str]) -> SavedTheta:
     """Reads a theta file, or the newest in a run's folder; nothing in it is executed.
 
+    Args:
+      source: the file or the folder; where there is neither, the name of an optimizer that the
+        package ships.
+
     Raises:
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: there is no such file, and nothing of this name is shipped.
       RunError: the file is damaged or no theta.
     """
-    path = runs.theta_file(source)
+    path = runs.theta_file(_shipped(source) or source)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return _read_params(path)
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The names of the optimizers that the package ships."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+
+
+def _shipped(source: str | os.PathLike[str]) -> pathlib.Path | None:
+    """The file of a shipped optimizer's name; None for what is a path."""
+    if not isinstance(source, str) or pathlib.Path(source).exists():
+        return None
+    if pathlib.Path(source).name != source or pathlib.Path(source).suffix:
+        return None  # with a folder or an ending it is the path of a file that is not there
+    if source in shipped_names():
+        return SHIPPED / f"{source}.safetensors"
+    names = ", ".join(shipped_names()) or "none yet"
+    raise FileNotFoundError(
+        f"there is no {source}; give a theta file (safetensors or params_N), a run's folder, or "
+        f"the name of an optimizer that the package ships ({names})."
+    )
 
 
 def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:

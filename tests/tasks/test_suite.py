@@ -1,0 +1,79 @@
+"""The held-out suite: what every line of it has to be."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unf_lopt import ecosystem
+from unf_lopt.ecosystem import params_shapes, spec_of
+from unf_lopt.tasks.image_cnn import digits_cnn
+from unf_lopt.tasks.image_mlp import digits_mlp
+from unf_lopt.tasks.rnn_lm import docs_rnn
+from unf_lopt.tasks.suite import SUITE, held_out, suite_family
+from unf_lopt.tasks.transformer_lm import docs_transformer
+
+LARGEST = 40_000  # parameters: what keeps the suite short
+
+# Groups of permutations that are known beforehand.
+KNOWN = {
+    "digits_linear": [],
+    "digits_mlp_128_relu": [128],
+    "digits_mlp_24x5_relu": [24] * 5,
+    "digits_mlp_residual": [32],
+    "digits_experts_4x16": [4, 16],
+    "bytes_transformer_8heads": [6, 6, 8, 48, 96],
+}
+
+
+def shapes_of(family):
+    return sorted(x.shape for x in jax.tree.leaves(params_shapes(family)))
+
+
+def test_there_are_thirty_and_none_is_a_task_that_optimizers_are_trained_on():
+    assert len(SUITE) >= 30
+    trained_on = digits_mlp(), digits_cnn(), docs_rnn(), docs_transformer()
+    shapes = [shapes_of(ecosystem.single_task_to_family(task)) for task in trained_on]
+    assert not [name for name in SUITE if shapes_of(suite_family(name)) in shapes]
+
+
+@pytest.mark.parametrize("name", SUITE)
+def test_every_line_has_a_spec_a_finite_loss_and_a_finite_gradient(name):
+    family = suite_family(name)
+    assert family.name == name
+    assert ecosystem.positions(family.datasets) is not None  # the same batches for everyone
+    shapes = params_shapes(family)
+    assert sum(x.size for x in jax.tree.leaves(shapes)) <= LARGEST
+    spec = spec_of(family)
+    assert [tuple(x.shape) for x in jax.tree.leaves(shapes)] == list(spec.shapes)
+    assert spec.groups or name in ("digits_linear", "quadratic_10", "quadratic_noisy_16")
+    batch = ecosystem.batch_apart(family.datasets)
+
+    @jax.jit
+    def loss_and_gradient(key):
+        task = family.task_fn(family.sample(key))
+        params, state = task.init_with_state(key)
+
+        def loss(params):
+            return task.loss_with_state(params, state, key, batch)[0]
+
+        return jax.value_and_grad(loss)(params)
+
+    loss, gradient = loss_and_gradient(jax.random.PRNGKey(0))
+    assert np.isfinite(loss) and loss > 0
+    norms = [jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient)]
+    assert np.all(np.isfinite(norms)) and max(norms) > 0
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_symmetries_that_are_known_are_found(name):
+    sizes = spec_of(suite_family(name)).groups.values()
+    assert sorted(size for size in sizes if size > 1) == sorted(KNOWN[name])
+
+
+def test_lines_are_selected_by_name_and_pattern():
+    names = [family.name for family in held_out(("bytes_lstm_*", "quadratic_10"))]
+    assert names == ["bytes_lstm_32", "bytes_lstm_24x24", "quadratic_10"]
+    assert [family.name for family in held_out()] == list(SUITE)
+    with pytest.raises(ValueError, match=r"only='mlp_\*'.*digits_linear"):
+        held_out(("mlp_*",))

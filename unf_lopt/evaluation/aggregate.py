@@ -1,0 +1,69 @@
+"""Statistics over many tasks: interquartile means and performance profiles, with intervals.
+
+After Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (arXiv
+2108.13264), whose library `rliable` computes the same.
+
+Scores are speed-ups, [tasks, seeds]. Intervals are of the stratified bootstrap: seeds are drawn
+with replacement within each task, so that they say what other seeds would give on these tasks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.stats
+
+RESAMPLES = 2000
+# Of a performance profile, from a quarter of the speed to eight times.
+THRESHOLDS = np.round(np.geomspace(0.25, 8.0, 61), 4)
+_CONFIDENCE = (0.025, 0.975)
+_TRIMMED = 0.25  # of each end
+
+
+def interquartile_mean(scores: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """The mean of the middle half of the scores.
+
+    Args:
+      scores: any shape.
+      axis: over which; None for all.
+    """
+    return scipy.stats.trim_mean(scores, _TRIMMED, axis=axis)
+
+
+def interquartile_mean_with_interval(scores: np.ndarray) -> tuple[float, list[float] | None]:
+    """The interquartile mean of [tasks, seeds] scores, and its 95% interval.
+
+    The interval is None for fewer than three seeds.
+    """
+    middle = float(interquartile_mean(scores))
+    if scores.shape[1] < 3:
+        return middle, None
+    drawn = resampled(scores).reshape(RESAMPLES, -1)
+    return middle, np.quantile(interquartile_mean(drawn, axis=1), _CONFIDENCE).tolist()
+
+
+def performance_profile(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `THRESHOLDS`, the share of runs with at least that score, and its 95% band.
+
+    Args:
+      scores: [tasks, seeds].
+
+    Returns:
+      [thresholds] and [2, thresholds].
+    """
+    drawn = resampled(scores).reshape(RESAMPLES, -1)
+    band = np.quantile(_shares(drawn), _CONFIDENCE, axis=0)
+    return _shares(scores.reshape(1, -1))[0], band
+
+
+def resampled(scores: np.ndarray) -> np.ndarray:
+    """Seeds drawn with replacement within each task, [resamples, tasks, seeds]."""
+    tasks, seeds = scores.shape
+    places = np.random.default_rng(0).integers(seeds, size=(RESAMPLES, tasks, seeds))
+    return np.take_along_axis(scores[None], places, axis=2)
+
+
+def _shares(scores: np.ndarray) -> np.ndarray:
+    """Of each row, [rows, thresholds]."""
+    ordered = np.sort(scores, axis=1)
+    below = [np.searchsorted(row, THRESHOLDS, side="left") for row in ordered]
+    return 1 - np.stack(below) / scores.shape[1]
