@@ -21,8 +21,10 @@ PREPARED = {
     "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
 }
 SMALL, MIXED = "small.gin", "mixed.gin"  # go with every experiment
+HELD_OUT = "held_out.gin"  # is evaluated, not trained
 PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
-OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED})
+OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, HELD_OUT})
+TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 
 
 def read(config, *bindings, small=False):
@@ -32,8 +34,10 @@ def read(config, *bindings, small=False):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("small", [False, True], ids=["paper", "small"])
-@pytest.mark.parametrize("config", OFFLINE_CONFIGS)
+@pytest.mark.parametrize(
+    ("config", "small"),
+    [*((config, False) for config in OFFLINE_CONFIGS), ("digits_mlp.gin", True)],
+)
 def test_builds_with_every_optimizer(config, small, optimizer):
     read(config, f"LOPT = @{optimizer}()", small=small)
     if optimizer == "nfn" and config.startswith("docs_"):
@@ -47,6 +51,21 @@ def test_builds_with_every_optimizer(config, small, optimizer):
     assert estimator.trunc_length == 50
     assert ecosystem.positions(ecosystem.task_family_of(estimator).datasets) is not None
     ecosystem.make_learner(lopt)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_shipped_optimizers_were_trained_with(name):
+    read(f"trained/{name}.gin")
+    bound = gin.get_bindings("train")
+    estimators = ecosystem.make_gradient_estimators(
+        bound["lopt"],
+        jax.random.PRNGKey(0),
+        1,
+        bound.get("task_families", ()),
+        bound["estimator_fn"],
+    )
+    assert len(estimators) == (4 if name == "universal" else 1)
+    assert all(type(own).__name__ == "HorizonES" for own in estimators)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from unf_lopt import ecosystem, register
 from unf_lopt.estimators import (
@@ -18,7 +19,7 @@ from unf_lopt.estimators import (
     with_objective,
 )
 from unf_lopt.estimators.inner_run import InnerRun
-from unf_lopt.estimators.perturbation import antithetic_gradient, draw, shifted
+from unf_lopt.estimators.perturbation import antithetic_gradient, draw, shifted, standardized
 from unf_lopt.estimators.truncated import advance
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
@@ -87,6 +88,24 @@ def test_horizon_es_is_the_slow_estimate(lopt, weights, objective):
     expected = antithetic_gradient(stacked, jnp.asarray(differences), weights.theta, STD)
     assert_close(out.grad, expected, 5e-3)
     np.testing.assert_allclose(out.mean_loss, np.mean(losses), rtol=1e-3)
+
+
+def test_standardized_estimates_have_the_direction_and_not_the_scale(lopt, weights):
+    plain, standard = (
+        HorizonES(FAMILY, lopt, LONG, num_pairs=2, std=STD, standardize=standardize).estimate(
+            weights.theta, KEY, {}
+        )[0]
+        for standardize in (False, True)
+    )
+    one, other = (ravel_pytree(tree)[0] for tree in (plain, standard))
+    cosine = jnp.vdot(one, other) / (jnp.linalg.norm(one) * jnp.linalg.norm(other))
+    np.testing.assert_allclose(cosine, 1.0, rtol=1e-5)
+    differences = jnp.asarray([3.0, -1.0, 2.0])
+    for scale in (1e-4, 1e4):
+        found = standardized(scale * differences)
+        np.testing.assert_allclose(found, standardized(differences), rtol=1e-5)
+    np.testing.assert_allclose(jnp.mean(found**2), 1.0, rtol=1e-5)
+    assert not np.any(standardized(jnp.zeros(3)))
 
 
 def test_the_estimate_of_a_linear_function_is_its_gradient():

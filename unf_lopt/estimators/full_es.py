@@ -13,7 +13,14 @@ from unf_lopt.estimators._base import CompiledEstimator, require_positive
 from unf_lopt.estimators.horizons import Horizons
 from unf_lopt.estimators.inner_run import Losses, added, no_losses
 from unf_lopt.estimators.objective import Objective
-from unf_lopt.estimators.perturbation import Std, antithetic_gradient, draw, shifted, sizes
+from unf_lopt.estimators.perturbation import (
+    Std,
+    antithetic_gradient,
+    draw,
+    shifted,
+    sizes,
+    standardized,
+)
 
 
 @configurable()
@@ -31,6 +38,9 @@ class HorizonES(CompiledEstimator):
       objective: what is lowered.
       num_pairs: antithetic pairs, each with a perturbation and a run of its own.
       std: σ, one number or numbers by the names of theta's parts.
+      standardize: whether the differences ``L(θ + ε) − L(θ − ε)`` are divided by their root mean
+        square over the pairs. Tasks that are trained on together then weigh alike, whatever the
+        scale of their meta-losses; the estimate is no longer unbiased.
 
     Raises:
       ValueError: a number is out of its range, or the data cannot be read on the device.
@@ -45,10 +55,11 @@ class HorizonES(CompiledEstimator):
         *,
         num_pairs: int = 8,
         std: Std = 0.01,
+        standardize: bool = False,
     ):
         require_positive("HorizonES", num_pairs=num_pairs)
         super().__init__(task_family, learned_opt, horizons, objective)
-        self._num_pairs, self._std = num_pairs, std
+        self._num_pairs, self._std, self._standardize = num_pairs, std, standardize
 
     def init_worker_state(self, worker_weights: Any, key: jax.Array) -> PyTree:
         """Nothing is kept; checks the sizes of perturbations."""
@@ -71,7 +82,10 @@ class HorizonES(CompiledEstimator):
         signs = jnp.asarray([1.0, -1.0])
         of_pairs = jax.vmap(jax.vmap(loss, (0, None, None)), (None, 0, 0))(signs, changes, run_keys)
         means = of_pairs.total / jnp.maximum(of_pairs.counted, 1)
-        grad = antithetic_gradient(changes, means[:, 0] - means[:, 1], theta, self._std)
+        differences = means[:, 0] - means[:, 1]
+        if self._standardize:
+            differences = standardized(differences)
+        grad = antithetic_gradient(changes, differences, theta, self._std)
         return grad, state, jax.tree.map(jnp.sum, of_pairs)
 
     def _losses(self, theta: PyTree, key: jax.Array, horizon: jax.Array) -> Losses:

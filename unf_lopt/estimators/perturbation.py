@@ -56,6 +56,12 @@ def shifted(theta: PyTree, perturbation: PyTree, sign: Any) -> PyTree:
     return jax.tree.map(lambda leaf, change: leaf + sign * change, theta, perturbation)
 
 
+def standardized(differences: jax.Array) -> jax.Array:
+    """Numbers of root mean square one; zeros stay zeros."""
+    size = jnp.sqrt(jnp.mean(jnp.square(differences)))
+    return differences / jnp.where(size > 0, size, 1.0)
+
+
 def antithetic_gradient(
     perturbations: PyTree, differences: jax.Array, theta: PyTree, std: Std
 ) -> PyTree:
