@@ -15,7 +15,7 @@ from unf_lopt.optimizers.entry_functional import entry_functional
 from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
 from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep, initial_theta
-from unf_lopt.optimizers.statistics import statistics
+from unf_lopt.optimizers.statistics import Statistics
 
 SPEC = mixed_spec()
 ALL = tuple(DIRECTIONS)
@@ -33,7 +33,7 @@ def _initial(step):
 
 CHAIN_STEP = _step(matrices_of(CHAIN.spec))
 FUNCTIONAL = entry_functional(CHAIN.spec, 2)
-FULL_STEP = _step(CHAIN_STEP.matrices, functional=FUNCTIONAL, lines=True)
+FULL_STEP = _step(CHAIN_STEP.matrices, ("adam", "normalized"), functional=FUNCTIONAL, lines=True)
 
 
 def _random(theta, scale=0.3):
@@ -113,13 +113,13 @@ def test_the_ablation_has_as_many_parameters():
 
 def test_it_starts_as_the_step_without_it():
     theta = _initial(FULL_STEP)
-    alone = MixedStep(CHAIN_STEP.matrices, ALL)
+    alone = MixedStep(CHAIN_STEP.matrices, FULL_STEP.mixed)
     expected = _chain({"scalars": theta["scalars"]}, step=alone)[0]
     _close(_chain(theta, step=FULL_STEP)[0], expected, rtol=1e-6)
 
 
 def test_a_functional_turns_directions_and_leaves_their_size():
-    step = MixedStep(CHAIN_STEP.matrices, ALL, functional=FUNCTIONAL)
+    step = MixedStep(CHAIN_STEP.matrices, ("adam",), functional=FUNCTIONAL)
     theta = _initial(step)
     turned = _random(theta["functional"], 0.5)
     before = _chain(theta, step=step)[0]
@@ -220,6 +220,16 @@ def test_it_is_differentiable_in_theta_and_gradients():
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes(theta, scale)))
 
 
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_means_of_the_averages_are_known_without_reading_them(clip):
+    step = MixedStep(CHAIN_STEP.matrices, ("adam",), gradient_clip=clip)
+    state = _chain(_initial(step), step=step)[1]
+    first, second = (step.matrices.flatten(tree)[0] for tree in (state.first, state.second))
+    squares = [np.mean(np.square(x)) for x in first]
+    np.testing.assert_allclose(state.averages.first, squares, rtol=1e-5)
+    np.testing.assert_allclose(state.averages.second, [np.mean(x) for x in second], rtol=1e-5)
+
+
 def test_the_state_keeps_its_types():
     params = CHAIN.random(0, "bfloat16")
     theta = _initial(FULL_STEP)
@@ -239,15 +249,14 @@ def test_the_state_can_be_donated():
 
 def test_no_feature_is_large():
     step = CHAIN_STEP
-    params, grad = CHAIN.random(0, "f4"), CHAIN.random(1, "f4")
-    leaves = [step.matrices.flatten(tree)[0] for tree in (grad, grad, grad, params)]
-    leaves[2] = [jnp.square(x) * 1e-20 for x in leaves[2]]
-    found = statistics(*leaves)
+    count = len(step.matrices.paths)
+    sizes = jnp.asarray([1e-20, 1e20, 1.0, 1e-3, 0.0][:count])
+    found = Statistics(sizes, sizes[::-1], 1e-20 * sizes, sizes**0.5, sizes)
     running = control.update_running(
-        control.start_running(len(leaves[0])), found, jnp.array(1e9), jnp.array(0)
+        control.start_running(count), found, jnp.array(1e9), jnp.array(0)
     )
     features = control.describe(
         step.matrices, found, running, jnp.array(1e-9), (jnp.array(2.0), jnp.array(9.0))
     )
-    assert features.shape == (len(leaves[0]), FEATURES)
+    assert features.shape == (count, FEATURES)
     assert np.abs(features).max() <= 3.0

@@ -52,9 +52,14 @@ def clipped(grad: PyTree, largest: float) -> PyTree:
 
     What ``optax.clip_by_global_norm`` does, but differentiable where the gradient is zero.
     """
-    square = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grad))
-    scale = largest * jax.lax.rsqrt(jnp.maximum(square, largest**2))
+    square = sum((jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grad)), jnp.zeros(()))
+    scale = clipping_scale(square, largest)
     return jax.tree.map(lambda g: (scale * g).astype(g.dtype), grad)
+
+
+def clipping_scale(square: jax.Array, largest: float) -> jax.Array:
+    """What a gradient is multiplied by whose squares have this sum."""
+    return largest * jax.lax.rsqrt(jnp.maximum(square, largest**2))
 
 
 def average(old: PyTree, new: PyTree, decay: Any) -> PyTree:

@@ -12,7 +12,6 @@ import optax
 from unf_lopt._options import check_option
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers.controller import Controller
-from unf_lopt.optimizers.directions import clipped, wide
 from unf_lopt.optimizers.entry_functional import entry_functional
 from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
 from unf_lopt.optimizers.functional import Functional
@@ -168,6 +167,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             self._options.newton_schulz_steps,
             self._functional(self._require_spec()),
             self._options.horizon_features,
+            self._options.gradient_clip,
         )
 
     def _functional(self, spec: PermutationSpec | None) -> Functional | None:
@@ -205,9 +205,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         trained = trainable(params, self.frozen)
         if not jax.tree.leaves(trained):
             return jax.tree.map(jnp.zeros_like, params), state
-        grad = wide(trainable(grad, self.frozen))
-        if self._options.gradient_clip is not None:
-            grad = clipped(grad, self._options.gradient_clip)
+        grad = trainable(grad, self.frozen)
         step = self._for_present(trained)._bound_step()
         updates, state = step.update(
             theta, grad, state, trained, loss, weight_decay=self._options.weight_decay

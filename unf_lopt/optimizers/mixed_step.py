@@ -20,9 +20,13 @@ from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import ROLES, Matrices
 from unf_lopt.optimizers.statistics import (
     SMALLEST,
+    Averages,
     Statistics,
     bounded,
-    statistics,
+    next_statistics,
+    no_averages,
+    products,
+    squares,
 )
 
 PyTree = Any
@@ -53,6 +57,7 @@ class MixedState(NamedTuple):
     Attributes:
       first: running average of the gradient, leaves ``[*shape]``.
       second: of its square, leaves ``[*shape]``.
+      averages: what is known of these two, a number a tensor.
       iteration: steps taken.
       num_steps: how many there will be, T.
       running: what the controller remembers; None without one.
@@ -60,6 +65,7 @@ class MixedState(NamedTuple):
 
     first: PyTree
     second: PyTree
+    averages: Averages
     iteration: jax.Array
     num_steps: jax.Array
     running: control.Running | None = None
@@ -149,6 +155,7 @@ class MixedStep:
       functional: as :func:`entry_functional` makes it, or None.
       horizon: whether the step depends on T; else κ, p, q and slopes do nothing, and controller
         and functional see zeros in the place of time.
+      gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
     """
 
     matrices: Matrices
@@ -157,6 +164,7 @@ class MixedStep:
     newton_schulz_steps: int = 5
     functional: Functional | None = None
     horizon: bool = True
+    gradient_clip: float | None = None
 
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
@@ -164,7 +172,8 @@ class MixedStep:
         count = len(self.matrices.paths)
         running = None if self.controller is None else control.start_running(count)
         steps = jnp.asarray(num_steps, jnp.float32)
-        return MixedState(first, second, jnp.zeros((), jnp.int32), steps, running)
+        averages = no_averages(count, jnp.result_type(*jax.tree.leaves(first), jnp.float32))
+        return MixedState(first, second, averages, jnp.zeros((), jnp.int32), steps, running)
 
     def update(
         self,
@@ -186,18 +195,27 @@ class MixedStep:
           loss: of this step; only a controller needs it.
           weight_decay: λ in ``W ← W − α·(d + λ·W)``.
         """
-        scalars, grad, count = theta["scalars"], directions.wide(grad), state.iteration + 1
+        scalars, count = theta["scalars"], state.iteration + 1
         first_decay, second_decay, nesterov = (
             jax.nn.sigmoid(scalars[f"logit_{name}"]) for name in ("first", "second", "nesterov")
+        )
+        p, _ = self.matrices.flatten(directions.wide(params))
+        grad, power, product = self._clipped(directions.wide(grad), state.first)
+        sizes = jnp.asarray([np.prod(shape) for shape in self.matrices.shapes], power.dtype)
+        found, averages = next_statistics(
+            state.averages,
+            power / sizes,
+            product / sizes,
+            squares(p) / sizes,
+            (first_decay, second_decay),
+            count,
         )
         first = directions.average(state.first, grad, first_decay)
         second = directions.average(state.second, jax.tree.map(jnp.square, grad), second_decay)
         g, unflatten = self.matrices.flatten(grad)
         m, _ = self.matrices.flatten(directions.unbiased(first, first_decay, count))
         v, _ = self.matrices.flatten(directions.unbiased(second, second_decay, count))
-        p, _ = self.matrices.flatten(directions.wide(params))
-        found = statistics(g, m, v, p)
-        new = state._replace(first=first, second=second, iteration=count)
+        new = state._replace(first=first, second=second, averages=averages, iteration=count)
         changes = jnp.zeros((len(g), len(self.mixed)), jnp.float32)
         factors: Sequence[jax.Array | None] = [None] * len(g)
         if self.controller is not None:
@@ -223,10 +241,22 @@ class MixedStep:
             ]
         if weight_decay:
             direction = [d + weight_decay * own for d, own in zip(direction, p, strict=True)]
-        sizes = [
-            steps[i] if factor is None else steps[i] * factor for i, factor in enumerate(factors)
+        updates = [
+            (steps[i] if factor is None else steps[i] * factor) * direction[i]
+            for i, factor in enumerate(factors)
         ]
-        return unflatten([size * d for size, d in zip(sizes, direction, strict=True)]), new
+        return unflatten(updates), new
+
+    def _clipped(self, grad: PyTree, first: PyTree) -> tuple[PyTree, jax.Array, jax.Array]:
+        """The gradient, its sum of squares, and that of its products with the old average."""
+        g, _ = self.matrices.flatten(grad)
+        power, product = squares(g), products(g, self.matrices.flatten(first)[0])
+        if self.gradient_clip is None:
+            return grad, power, product
+        scale = directions.clipping_scale(jnp.sum(power), self.gradient_clip)
+        # Squares that overflow have a scale of 0, and 0·∞ would be no number.
+        finite = jnp.minimum(power, jnp.finfo(power.dtype).max)
+        return jax.tree.map(lambda x: scale * x, grad), scale**2 * finite, scale * product
 
     def _time(self, share: jax.Array, horizon: jax.Array) -> tuple[jax.Array, jax.Array]:
         """What controller and functional know of t/T and T."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,19 +37,73 @@ class Statistics(NamedTuple):
         return self.product / jnp.sqrt(jnp.where(squares > SMALLEST, squares, 1))
 
 
-def statistics(grad: Leaves, first: Leaves, second: Leaves, params: Leaves) -> Statistics:
-    """Of every tensor, from leaves in one order."""
+class Averages(NamedTuple):
+    """What is known of averages of the gradient and its square without reading them.
 
-    def means(leaves: Iterable[jax.Array]) -> jax.Array:
-        return jnp.stack([jnp.mean(x) for x in leaves])
+    Attributes:
+      first: mean squares of the average of the gradient, ``[tensors]``.
+      second: means of the average of its square, ``[tensors]``.
+    """
 
-    return Statistics(
-        gradient=means(map(jnp.square, grad)),
-        first=means(map(jnp.square, first)),
-        second=means(second),
-        params=means(map(jnp.square, params)),
-        product=means(map(jnp.multiply, grad, first)),
+    first: jax.Array
+    second: jax.Array
+
+
+def no_averages(tensors: int, dtype: Any = jnp.float32) -> Averages:
+    """Before the first step."""
+    return Averages(jnp.zeros(tensors, dtype), jnp.zeros(tensors, dtype))
+
+
+def squares(leaves: Leaves) -> jax.Array:
+    """The sum of squares of every leaf, ``[tensors]``."""
+    return jnp.stack([jnp.sum(jnp.square(x)) for x in leaves])
+
+
+def products(leaves: Leaves, others: Leaves) -> jax.Array:
+    """The sum of products of every pair of leaves, ``[tensors]``."""
+    return jnp.stack([jnp.sum(x * y) for x, y in zip(leaves, others, strict=True)])
+
+
+def next_statistics(
+    averages: Averages,
+    gradient: jax.Array,
+    product: jax.Array,
+    params: jax.Array,
+    decays: tuple[jax.Array, jax.Array],
+    count: jax.Array,
+) -> tuple[Statistics, Averages]:
+    """The statistics of a step, and what is known of the averages after it.
+
+    With ``m' = μ·m + (1 − μ)·g`` and ``v' = β·v + (1 − β)·g²`` means of m'² and v' follow from
+    those of m², v, g² and g·m: arrays as large as the parameters are read three times, not six.
+
+    Args:
+      averages: of the last step.
+      gradient: mean squares of the gradient, ``[tensors]``.
+      product: mean products of the gradient and its average before the step.
+      params: mean squares of the parameters.
+      decays: μ and β.
+      count: steps taken, this one included.
+    """
+    one, two = decays
+    new = Averages(
+        # What is left of a difference of large numbers can be below zero.
+        jnp.maximum(
+            one**2 * averages.first + 2 * one * (1 - one) * product + (1 - one) ** 2 * gradient,
+            0,
+        ),
+        two * averages.second + (1 - two) * gradient,
     )
+    unbiased = 1 - one**count
+    found = Statistics(
+        gradient=gradient,
+        first=new.first / unbiased**2,
+        second=new.second / (1 - two**count),
+        params=params,
+        product=(one * product + (1 - one) * gradient) / unbiased,
+    )
+    kept = jax.tree.map(lambda x, old: x.astype(old.dtype), new, averages)
+    return found, kept
 
 
 def log(mean_square: jax.Array) -> jax.Array:
