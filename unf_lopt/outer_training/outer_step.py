@@ -247,14 +247,12 @@ class OuterStep:
 
         def of_worker(place: jax.Array, carry: tuple) -> tuple:
             unrolls, rows = carry
-            at = functools.partial(jax.tree.map, lambda leaf: leaf[place])
+            at = functools.partial(jax.tree.map, lambda leaf: _at(leaf, place))
             row, after = self._of_worker(
                 weights, at(unrolls), at(batches), numbers[place], keys, step
             )
-            unrolls = jax.tree.map(
-                lambda leaf, new: leaf.at[place].set(new.astype(leaf.dtype)), unrolls, after
-            )
-            return unrolls, rows.at[place].set(row.astype(rows.dtype))
+            unrolls = jax.tree.map(lambda leaf, new: _replaced(leaf, new, place), unrolls, after)
+            return unrolls, _replaced(rows, row, place)
 
         rows = jnp.zeros((len(numbers), template.size), template.dtype)
         # The count is not known when it is compiled: the compiler must not unroll the loop for few
@@ -354,6 +352,15 @@ def mean_of_rows(rows: jax.Array) -> jax.Array:
     rows = jax.lax.all_gather(rows, AXIS, tiled=True)
     total = jax.lax.fori_loop(1, len(rows), lambda i, sum_: sum_ + rows[i], rows[0])
     return total / len(rows)
+
+
+def _at(leaf: jax.Array, place: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_index_in_dim(leaf, place, keepdims=False)
+
+
+def _replaced(leaf: jax.Array, new: jax.Array, place: jax.Array) -> jax.Array:
+    """With another row at a place; this is no scatter, which compiles and runs slower."""
+    return jax.lax.dynamic_update_index_in_dim(leaf, new.astype(leaf.dtype), place, 0)
 
 
 def _row(gradient: PyTree, loss: Any = 0.0, inner_steps: Any = 0.0) -> tuple:
