@@ -21,8 +21,9 @@ PREPARED = {
     "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
 }
 SMALL, MIXED = "small.gin", "mixed.gin"  # go with every experiment
+HELD_OUT = "held_out.gin"  # of evaluations, not of training
 PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
-OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED})
+OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, HELD_OUT})
 
 
 def read(config, *bindings, small=False):
@@ -103,3 +104,11 @@ def test_a_spec_written_in_a_config_wins():
         "spec_from_names.fixed = ('p',)",
     )
     assert gin.get_bindings("train")["lopt"].spec.groups == {"c": 10, "h": 32}
+
+
+def test_the_held_out_suite_is_what_its_config_evaluates_on():
+    read(HELD_OUT)
+    bound = gin.get_bindings("evaluate")
+    assert len(bound["tasks"]) >= 30 and bound["num_seeds"] >= 10
+    assert bound["horizon"] % 10 == 0
+    assert not gin.get_bindings("train")
