@@ -36,7 +36,13 @@ def _autoencoder(*sizes: int, batch_size: int = 64, **options: str) -> Maker:
 
 
 def _quadratic(kind: str, **options: Any) -> Maker:
-    return lambda name: getattr(ecosystem.load("tasks.quadratics"), kind)(**options)
+    return lambda name: getattr(_module("tasks.quadratics"), kind)(**options)
+
+
+def _module(name: str) -> Any:
+    """A module of the ecosystem, which may register names with gin when it is first loaded."""
+    with gin.unlock_config():
+        return ecosystem.load(name)
 
 
 def _rescaled(network: nets.Network, scale: float) -> Maker:
@@ -44,7 +50,7 @@ def _rescaled(network: nets.Network, scale: float) -> Maker:
 
     def make(name: str) -> Any:
         task = _digits(network)(name)
-        return ecosystem.load("tasks.task_augmentation").ReparamWeights(task, scale)
+        return _module("tasks.task_augmentation").ReparamWeights(task, scale)
 
     return make
 

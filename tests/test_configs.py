@@ -122,3 +122,11 @@ def test_a_spec_written_in_a_config_wins():
         "spec_from_names.fixed = ('p',)",
     )
     assert gin.get_bindings("train")["lopt"].spec.groups == {"c": 10, "h": 32}
+
+
+def test_the_held_out_suite_is_what_its_config_evaluates_on():
+    read(HELD_OUT)
+    bound = gin.get_bindings("evaluate")
+    assert len(bound["tasks"]) >= 30 and bound["num_seeds"] >= 10
+    assert bound["horizon"] % 10 == 0
+    assert not gin.get_bindings("train")

@@ -78,7 +78,7 @@ def test_rates_share_their_start_and_seeds_do_not(sweep):
     assert len(np.unique(first[:, 0])) == 3
 
 
-@pytest.mark.parametrize("steps", [5, 10, 25, 200])
+@pytest.mark.parametrize("steps", [10, 25, 200])
 @pytest.mark.parametrize(
     ("ours", "plain"),
     [
@@ -92,7 +92,7 @@ def test_rates_share_their_start_and_seeds_do_not(sweep):
     ids=["warm-up and cosine", "linear", "warm-up"],
 )
 def test_schedules_of_a_traced_horizon_are_those_of_optax(ours, plain, steps):
-    counts = jnp.arange(1 if steps >= 10 else 2, steps + 2)  # a warm-up of no steps is of one
+    counts = jnp.arange(steps + 2)
     found = jax.jit(lambda rate, steps: ours(rate, steps)(counts))(0.3, steps)
     np.testing.assert_allclose(found, jax.vmap(plain(steps))(counts), rtol=1e-5, atol=1e-7)
     assert found[-1] == pytest.approx(0.3 if ours is warm_up_and_hold else 0, abs=1e-7)

@@ -32,7 +32,8 @@ def trained(tmp_path_factory):
     """A folder as outer training leaves it: theta, what was run, and the time that it took."""
     folder = tmp_path_factory.mktemp("run")
     lopt = optimizers.mixed_step()
-    training = {"task_families": ["some_task", "another_task"], "seed": 3}
+    training = {"task_families": ["some_task", "another_task"]}
+    (folder / "run.json").write_text('{"seed": 3}')
     data = optimizers.theta_data(lopt.init(jax.random.key(0)), lopt, 250, training)
     (folder / "theta_250.safetensors").write_bytes(data)
     (folder / "config.gin").write_text("train.num_steps = 250\n")
@@ -57,7 +58,7 @@ def test_the_folder_has_the_card_and_the_theta_that_users_load(trained, tmp_path
         "| optimizer | mixed_step |",
         "| outer steps | 250 |",
         "some_task, another_task",
-        "| seed | 3 |",
+        "| outer seed | 3 |",
         "| hours by the clock | 2.00 |",
         "| cpu hours | 1.5 |",
         "| weight space | any |",
@@ -81,7 +82,7 @@ def test_a_shipped_optimizer_is_loaded_by_its_name(trained, tmp_path, monkeypatc
     assert "# mine" in shipped.card("mine")
     inputs = jnp.ones((5, 3))
     own = unf_lopt.load("mine")
-    assert (own.optimizer.name, own.training["seed"]) == ("mixed_step", 3)
+    assert own.optimizer.name == "mixed_step" and "some_task" in own.training["task_families"]
     named = unf_lopt.to_optax("mine", loss_fn, PARAMS, inputs, num_steps=9)
     updates = []
     for transformation in (named, own.to_optax(loss_fn, PARAMS, inputs, num_steps=9)):

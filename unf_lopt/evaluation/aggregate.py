@@ -19,14 +19,9 @@ _CONFIDENCE = (0.025, 0.975)
 _TRIMMED = 0.25  # of each end
 
 
-def interquartile_mean(scores: np.ndarray, axis: int | None = None) -> np.ndarray:
-    """The mean of the middle half of the scores.
-
-    Args:
-      scores: any shape.
-      axis: over which; None for all.
-    """
-    return scipy.stats.trim_mean(scores, _TRIMMED, axis=axis)
+def interquartile_mean(scores: np.ndarray) -> np.ndarray:
+    """The mean of the middle half of the scores, [..., runs], over the last axis."""
+    return scipy.stats.trim_mean(scores, _TRIMMED, axis=-1)
 
 
 def interquartile_mean_with_interval(scores: np.ndarray) -> tuple[float, list[float] | None]:
@@ -34,11 +29,11 @@ def interquartile_mean_with_interval(scores: np.ndarray) -> tuple[float, list[fl
 
     The interval is None for fewer than three seeds.
     """
-    middle = float(interquartile_mean(scores))
+    middle = float(interquartile_mean(scores.ravel()))
     if scores.shape[1] < 3:
         return middle, None
     drawn = resampled(scores).reshape(RESAMPLES, -1)
-    return middle, np.quantile(interquartile_mean(drawn, axis=1), _CONFIDENCE).tolist()
+    return middle, np.quantile(interquartile_mean(drawn), _CONFIDENCE).tolist()
 
 
 def performance_profile(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from unf_lopt.evaluation.results import FORMAT
 from unf_lopt.optimizers import SavedTheta, read_theta
 
 LICENSE = "apache-2.0"
+_RUN = "run.json"  # of outer training
 CARD, MODEL = "README.md", "model.safetensors"  # as the hub names them
 _LIMITS = (
     "Trained from one outer seed unless the facts above say otherwise.",
@@ -72,7 +73,7 @@ def text_of(
     optimizer = dict(saved.optimizer or {})
     count = sum(array.size for array in saved.tensors.values())
     about = {
-        "optimizer": str(optimizer.get("name", "")),
+        "optimizer": str(optimizer.get("optimizer", "")),
         "parameters": f"{count:,}",
         "outer steps": f"{saved.outer_steps:,}",
         **{str(key): _shown(value) for key, value in saved.training.items()},
@@ -89,7 +90,7 @@ def text_of(
 # {name}
 
 A learned optimizer of [unf_lopt](https://pypi.org/project/unf_lopt/): a theta of
-`{optimizer.get("name", "")}`, as an optax transformation for a loss of yours.
+`{optimizer.get("optimizer", "")}`, as an optax transformation for a loss of yours.
 
 ```python
 import unf_lopt
@@ -172,15 +173,19 @@ def _require_part(name: str, results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_run(run: pathlib.Path | None) -> dict[str, str]:
-    """What the run's folder says of the time that it took."""
-    if run is None or not (run / runs.METRICS).exists():
-        return {}
-    with open(run / runs.METRICS, newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        return {}
-    hours = float(rows[-1]["seconds"]) / 3600
-    return {"hours by the clock": f"{hours:.2f}", "outer steps skipped": rows[-1]["skipped"]}
+    """What the run's folder says of its seed and of the time that it took."""
+    found: dict[str, str] = {}
+    if run is None:
+        return found
+    if (run / _RUN).exists():
+        found["outer seed"] = str(json.loads(runs.read_file(run / _RUN)).get("seed", ""))
+    if (run / runs.METRICS).exists():
+        with open(run / runs.METRICS, newline="") as file:
+            rows = list(csv.DictReader(file))
+        for last in rows[-1:]:
+            found["hours by the clock"] = f"{float(last['seconds']) / 3600:.2f}"
+            found["outer steps skipped"] = last["skipped"]
+    return found
 
 
 def _configuration(run: pathlib.Path) -> str:

@@ -384,4 +384,6 @@ def _capital(text: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath("assets", name).read_text("utf-8")
+    return (
+        importlib.resources.files("unf_lopt.evaluation").joinpath("assets", name).read_text("utf-8")
+    )

@@ -229,7 +229,10 @@ def _families(task_family: Any, tasks: Sequence[Any]) -> dict[str, Any]:
       ValueError: there are none, one is no task, or two have one name.
     """
     given = list(tasks) if tasks else [task_family]
-    families = [ecosystem.named_task_family(own) if isinstance(own, str) else own for own in given]
+    with gin.unlock_config():  # modules of tasks that are first loaded here register their names
+        families = [
+            ecosystem.named_task_family(own) if isinstance(own, str) else own for own in given
+        ]
     found: dict[str, Any] = {}
     for own in families:
         if isinstance(own, ecosystem.Task):

@@ -178,11 +178,12 @@ def scores(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarra
 def _to_ends(
     steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Our steps to where theirs end, inf where never, and theirs over ours."""
+    """Our steps to where theirs end, inf where never, and theirs over ours, 0 where never."""
     targets = theirs[..., -1]
-    needed = first_steps(steps, ours, targets)
+    needed, theirs_need = (first_steps(steps, own, targets) for own in (ours, theirs))
     # Where a target is the loss at the start, no step is needed: one evaluation is the least.
-    return needed, first_steps(steps, theirs, targets) / np.maximum(needed, steps[1])
+    least = np.where(np.isfinite(needed), np.maximum(needed, steps[1]), 1.0)
+    return needed, np.where(np.isfinite(needed), theirs_need / least, 0.0)
 
 
 def _resampled(*curves: np.ndarray) -> list[np.ndarray]:
