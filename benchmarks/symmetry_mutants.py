@@ -131,11 +131,18 @@ def _relates_other(loss: Callable, relation: str, b: int, key: jax.Array) -> boo
 
 
 def _uniform() -> Iterator[Check]:
-    """Layers that use one array: tied if it varies, else not."""
+    """Layers that use one array, tied if it varies, else not; and where arrays are marked."""
+    for name in test_uniform.SINGLE:
+        test_uniform.facts(name)  # before anything is changed
+        yield "expectations", functools.partial(_marks_other, name)
     for arrays in test_uniform.UNIFORM.values():
         yield "expectations", functools.partial(_ties_other, arrays, False)
     for arrays, _ in test_uniform.VARYING.values():
         yield "expectations", functools.partial(_ties_other, arrays, True)
+
+
+def _marks_other(name: str) -> bool:
+    return bool(test_uniform.wrong_marks(name))
 
 
 def _ties_other(arrays: Callable, tied: bool) -> bool:

@@ -1,5 +1,8 @@
 """An array that does not vary along an axis does not tie the layers that use it."""
 
+import functools
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -215,3 +218,110 @@ def test_what_is_marked_does_not_vary(steps, seed):
         program = equivariance.run_program(traced, [params["s"], params["w"]])
         report = equivariance.check(program, infer_traced(traced, record=True), seed)
     assert not report.violations, "\n\n".join(map(str, report.violations))
+
+
+# ------------------------------------------------------------------- every rule for all marks
+def conv(groups):
+    return lambda x, kernel: lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", feature_group_count=groups
+    )
+
+
+# One equation on arrays of some shapes, and the axes where a mark may be missing though the output
+# does not vary: a rule need not know everything, but what it marks must be right.
+SINGLE = {
+    "elementwise": (lambda x, y: x * y, [(2, 3), (2, 3)], ()),
+    "barrier": (lambda x, y: lax.optimization_barrier((x, y))[1], [(2, 3), (3, 2)], ()),
+    "reversed": (lambda x: lax.rev(x, (1,)), [(2, 3)], ()),
+    "part": (lambda x: lax.slice(x, (0, 1), (2, 3)), [(2, 4)], ()),
+    "dynamic part": (lambda x: lax.dynamic_slice(x, (0, 1), (2, 2)), [(2, 4)], ()),
+    "split": (lambda x: lax.split(x, (1, 3), 1)[1], [(2, 4)], ()),
+    "transposed": (lambda x: lax.transpose(x, (2, 0, 1)), [(2, 3, 4)], ()),
+    "squeezed": (lambda x: lax.squeeze(x, (1,)), [(2, 1, 3)], ()),
+    "unstacked": (lambda x: jnp.unstack(x, axis=1)[0], [(2, 3, 4)], ()),
+    "summed": (lambda x: lax.reduce_sum(x, (1,)), [(2, 3, 4)], ()),
+    "summed so far": (lambda x: lax.cumsum(x, 1), [(2, 3, 4)], ()),
+    "broadcast": (lambda x: lax.broadcast_in_dim(x, (2, 4, 3), (0, 2)), [(2, 3)], ()),
+    "axes in one": (lambda x: lax.reshape(x, (2, 12)), [(2, 3, 4)], ()),
+    "one in axes": (lambda x: lax.reshape(x, (2, 3, 4)), [(2, 12)], ()),
+    "axes of one entry": (lambda x: lax.reshape(x, (1, 2, 3, 1)), [(2, 1, 3)], ()),
+    "axes across others": (lambda x: lax.reshape(x, (2, 6)), [(4, 3)], (0, 1)),
+    "joined": (lambda x, y: lax.concatenate([x, y], 1), [(2, 3), (2, 2)], ()),
+    "stacked": (lambda x, y: jnp.stack([x, y], 1), [(2, 3), (2, 3)], ()),
+    "padded behind": (lambda x: lax.pad(x, 7.0, ((0, 0, 0), (0, 1, 0))), [(2, 3)], ()),
+    "padded before": (lambda x: lax.pad(x, 7.0, ((1, 0, 0), (0, 0, 0))), [(2, 3)], ()),
+    "padded within": (lambda x: lax.pad(x, 7.0, ((0, 0, 0), (0, 0, 1))), [(2, 3)], ()),
+    "cut by padding": (lambda x: lax.pad(x, 7.0, ((0, 0, 0), (-1, 0, 0))), [(2, 3)], ()),
+    "written": (lambda x, y: lax.dynamic_update_slice(x, y, (0, 1)), [(2, 4), (2, 2)], ()),
+    "written whole": (lambda x, y: lax.dynamic_update_slice(x, y, (0, 0)), [(2, 4)] * 2, (0, 1)),
+    "product": (lambda x, y: jnp.einsum("bik,bkj->bij", x, y), [(2, 3, 4), (2, 4, 5)], ()),
+    "looked up": (lambda x: x[:, jnp.array([[2, 0], [1, 2]])], [(2, 3, 4)], (1, 2)),
+    "looked up alike": (lambda x: x[jnp.array([[1, 0]] * 3)], [(2, 4)], (1,)),
+    "looked up in turn": (
+        lambda x: jax.vmap(lambda row, i: row[i])(x, jnp.array([1, 1, 1])),
+        [(3, 2, 4)],
+        (),
+    ),
+    "convolved": (conv(1), [(2, 2, 4, 4), (4, 2, 3, 3)], (2, 3)),
+    "convolved in groups": (conv(2), [(2, 2, 4, 4), (4, 1, 3, 3)], (0, 1, 2, 3)),
+}
+
+
+def marks(function, shapes, flat):
+    """Whether each axis of the output is marked where some of the inputs' do not vary."""
+    own = [np.ones(part, np.float32) for part in flat]
+
+    def loss(params):
+        arrays = [jnp.broadcast_to(p, shape) for p, shape in zip(params, shapes, strict=True)]
+        return jnp.sum(function(*arrays))
+
+    *steps, total = infer_traced(trace_loss(loss, own, ()), record=True).steps
+    (array,) = total.equation.invars
+    outputs = {
+        variable: axes
+        for step in steps
+        for variable, axes in zip(step.equation.outvars, step.outputs, strict=True)
+    }
+    return [node.uniform or node.size == 1 for node in outputs[array]]
+
+
+def still(array):
+    """Whether an array does not vary along each of its axes."""
+    first = (np.take(array, [0], axis) for axis in range(array.ndim))
+    return [bool(np.all(array == part)) for part in first]
+
+
+@functools.cache
+def facts(name):
+    """For every choice of the inputs' axes along which they do not vary: shapes, and what holds."""
+    function, shapes, _ = SINGLE[name]
+    compute, found = jax.jit(function), []
+    choices = [itertools.product((False, True), repeat=len(shape)) for shape in shapes]
+    for number, chosen in enumerate(itertools.product(*choices)):
+        flat = [
+            tuple(1 if own else n for n, own in zip(shape, flags, strict=True))
+            for shape, flags in zip(shapes, chosen, strict=True)
+        ]
+        rng = np.random.default_rng(number)
+        arrays = [
+            np.broadcast_to(rng.integers(1, 1000, part).astype(np.float32), shape)
+            for part, shape in zip(flat, shapes, strict=True)
+        ]
+        found.append((flat, still(np.asarray(compute(*arrays)))))
+    return found
+
+
+def wrong_marks(name):
+    """Where a mark is not right, or is missing: shapes of the inputs, axes of the output."""
+    function, shapes, may_miss = SINGLE[name]
+    return [
+        (flat, axis)
+        for flat, holds in facts(name)
+        for axis, (mark, fact) in enumerate(zip(marks(function, shapes, flat), holds, strict=True))
+        if (mark and not fact) or (fact and not mark and axis not in may_miss)
+    ]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_mark_is_there_if_and_only_if_the_output_does_not_vary(name):
+    assert not wrong_marks(name)
