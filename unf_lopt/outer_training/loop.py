@@ -122,6 +122,11 @@ def _train(run: Run, group: Group, num_steps: int, save_every_seconds: float) ->
         if group.leads:
             for source in sources:
                 print(f"data: {source}")
+            if group.number > 1 and not run.data_can_be_positioned():
+                print(
+                    "the task's data readers cannot be positioned: the processes may read the same "
+                    "batches, unless their readers are seeded apart"
+                )
             logs = [MetricsLog(run.saved.path, run.outer_step), Progress(run.outer_step, num_steps)]
             for log in logs:
                 open_.enter_context(contextlib.closing(log))

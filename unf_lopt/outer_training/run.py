@@ -107,7 +107,7 @@ class Run:
         self.seconds = state.seconds
         if self._group.leads:
             print(f"resumed {saved.path} at outer step {self.outer_step}")
-            if not all(own is not None for own in map(ecosystem.positions, self._datasets())):
+            if not self.data_can_be_positioned():
                 print(
                     "the task's data readers cannot be positioned: the data of this resumed run "
                     "start anew, so it will not end bit for bit where an uninterrupted one does"
@@ -186,6 +186,10 @@ class Run:
         theta = self._theta(state.learner_state) if state.average is None else state.average
         training = {"task_families": sorted({family.name for family in self._families()})}
         return self.saved.save(state, theta, self._lopt, training)
+
+    def data_can_be_positioned(self) -> bool:
+        """Whether every worker's data are where its number and the outer step say."""
+        return all(ecosystem.positions(datasets) is not None for datasets in self._datasets())
 
     def data_sources(self) -> list[str]:
         """What identifies the data of the tasks, where they say it."""
