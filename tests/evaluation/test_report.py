@@ -190,6 +190,7 @@ def test_one_outer_seed_and_batches_that_differ_are_said():
     assert not the_task(found).paired()
     said = " ".join(verdict.cautions(results.summary(found)))
     assert "did not see the same batches" in said and "one run of outer training" in said
+    assert "A short training: unf is of 300 outer steps, the paper's of 50,000." in said
 
 
 @pytest.mark.parametrize("falls", [(0.04,), (0.04, 0.03)])

@@ -228,7 +228,9 @@ def _families(task_family: Any, tasks: Sequence[Any]) -> dict[str, Any]:
     Raises:
       ValueError: there are none, one is no task, or two have one name.
     """
-    given = list(tasks) if tasks else [task_family]
+    if isinstance(tasks, str) or not isinstance(tasks, Sequence):
+        tasks = [tasks]
+    given = list(tasks) or [task_family]
     with gin.unlock_config():  # modules of tasks that are first loaded here register their names
         families = [
             ecosystem.named_task_family(own) if isinstance(own, str) else own for own in given
