@@ -83,8 +83,8 @@ def cautions(summary: Summary) -> list[str]:
             )
     learned = [own for own in summary["contestants"].values() if own["kind"] == LEARNED]
     found += [
-        f"A short training: {own['title']} is of {own['outer_steps']:,} outer steps, the paper's of "
-        f"{PAPER_OUTER_STEPS:,}."
+        f"A short training: {own['title']} is of {own['outer_steps']:,} outer steps, the "
+        f"paper's of {PAPER_OUTER_STEPS:,}."
         for own in learned
         if own["outer_steps"] < PAPER_OUTER_STEPS / 10
     ]
