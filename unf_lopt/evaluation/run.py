@@ -108,13 +108,12 @@ def evaluate(
     families = _families(task_family, tasks)
     store = Store(pathlib.Path(cache_dir or pathlib.Path(output_dir, RUNS)))
     outcome = Outcome({}, command, gin.config_str())
-    parts = _parts(contestants, len(families))
-    with Reporter(parts) as reporter:
-        for name, family in families.items():
-            bound = [own.on(family) for own in contestants]
-            found = TaskOutcome(family, protocol, bound)
+    for name, family in families.items():  # what does not fit a task is told before anything runs
+        bound = [own.on(family) for own in contestants]
+        outcome.tasks[name] = TaskOutcome(family, protocol, bound)
+    with Reporter(_parts(contestants, len(families))) as reporter:
+        for found in outcome.tasks.values():
             _Runner(found, tuning, store, reporter).run()
-            outcome.tasks[name] = found
     outcome.seconds = time.perf_counter() - started
     return report.write(outcome, pathlib.Path(output_dir))
 
