@@ -63,6 +63,8 @@ def run() -> None:
     compared = [_compared(argument) for argument in dict.fromkeys(flags.FLAGS.compare)]
     if folder:
         evaluation.bind_run(folder, flags.FLAGS.gin_import or (), flags.FLAGS.checkpoint)
+    else:
+        ecosystem.load_task_modules()  # a configuration may name any task
     ecosystem.parse_flags_and_config(check=settings.check)
     settings.check_kinds("evaluate")
     main_theta = flags.FLAGS.checkpoint or folder or None

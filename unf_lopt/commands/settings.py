@@ -241,7 +241,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         # By the names that evaluation's table has, which evaluation checks.
         "baselines": Several(Text(), example="('adam', 'nadamw')"),
         "learning_rates": Several(POSITIVE, optional=True, empty=True),
+        "thetas": Several(Text(), empty=True, example="('universal', 'mine=runs/unf')"),
+        "cache_dir": Text(),
     },
+    "held_out": {"only": Several(Text(), example="('bytes_*', 'digits_linear')")},
     **dict.fromkeys(("unf", "nfn", "unf_universal", "deep_sets", "learned_sgdm"), _FUNCTIONAL),
     "step_options": _STEP,
     **dict.fromkeys(

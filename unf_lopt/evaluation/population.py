@@ -68,7 +68,8 @@ class Population:
         # Thetas have the first axis, seeds the second; states of optimizers have both.
         self._start = _vectorized(self._start_run, (0, None), (None, 0))
         axes = (0, 0, None, None, None), (None, 0, 0, 0, 0)
-        self._unroll = _vectorized(self._unroll_run, *axes)
+        self._unroll_lazily = _vectorized(self._unroll_run, *axes)
+        self._unrolls: dict[int, Any] = {}
         self._losses = _vectorized(self._loss_of_run, *axes)
         self._loss_alone = jax.jit(self._loss_of_run)
 
@@ -98,24 +99,26 @@ class Population:
                 found[split].append(np.stack(losses).mean(axis=0, dtype=np.float64))
             on_step(step)
             if not last:
-                opt_states = self._unroll(thetas, opt_states, *self._training_data(step))
+                data = self._training_data(step)
+                opt_states = self._unroll(thetas, opt_states, *data)(thetas, opt_states, *data)
         stacked = {split: np.stack(losses, axis=-1) for split, losses in found.items()}
         steps = np.asarray(protocol.steps)
         return [
             Curves(steps, {split: stacked[split][member] for split in protocol.splits})
-            for member in range(len(jax.tree.leaves(thetas)[0]))
+            for member in range(_count(thetas))
         ]
 
     def steps_to_time(self, thetas: PyTree) -> Steps:
         """Steps of all runs from the start, compiled, data on the device; see `Steps`."""
         opt_states = self._start(thetas, self._problems)
         arguments = jax.device_put((thetas, opt_states, *self._training_data(0)))
-        runs = len(jax.tree.leaves(thetas)[0]) * self._protocol.num_seeds
+        unroll = self._unroll(*arguments)
+        runs = _count(thetas) * self._protocol.num_seeds
         params = jax.vmap(jax.vmap(self._lopt.opt_fn(_first(thetas)).get_params))(opt_states)
-        needed = self._unroll.lower(*arguments).compile().memory_analysis()
+        needed = unroll.memory_analysis()
 
         def take() -> None:
-            jax.block_until_ready(self._unroll(*arguments))
+            jax.block_until_ready(unroll(*arguments))
 
         take()
         return Steps(
@@ -123,6 +126,13 @@ class Population:
             state_bytes=(_bytes(opt_states) - _bytes(params)) // runs,
             temporary_bytes=None if needed is None else needed.temp_size_in_bytes // runs,
         )
+
+    def _unroll(self, thetas: PyTree, *arguments: Any) -> Any:
+        """The compiled program of `eval_every` steps of all runs, which says what it needs."""
+        count = _count(thetas)
+        if count not in self._unrolls:
+            self._unrolls[count] = self._unroll_lazily.lower(thetas, *arguments).compile()
+        return self._unrolls[count]
 
     def _evaluate(self, thetas: PyTree, opt_states: PyTree, split: str, step: int) -> np.ndarray:
         """Mean losses over the split's next batches, [M, S]."""
@@ -189,6 +199,10 @@ class Population:
 
 def _first(stacked: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[0], stacked)
+
+
+def _count(thetas: PyTree) -> int:
+    return len(jax.tree.leaves(thetas)[0])
 
 
 def _bytes(tree: PyTree) -> int:

@@ -44,9 +44,10 @@ def table(summary: dict[str, Any]) -> rich.table.Table:
     shown = rich.table.Table(title=own.title, box=rich.box.SIMPLE_HEAD)
     for number, column in enumerate(own.columns):
         justify = "right" if number else "left"
-        shown.add_column(column, justify=justify, overflow="fold")
+        # A head of several words is two lines, so that ten columns fit a terminal.
+        shown.add_column(column.replace(" ", "\n", 1), justify=justify)
     for row in own.rows:
-        shown.add_row(*row)
+        shown.add_row(*(cell.replace(" (", "\n(").replace(" ±", "\n±") for cell in row))
     return shown
 
 

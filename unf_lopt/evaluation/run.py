@@ -108,13 +108,12 @@ def evaluate(
     families = _families(task_family, tasks)
     store = Store(pathlib.Path(cache_dir or pathlib.Path(output_dir, RUNS)))
     outcome = Outcome({}, command, gin.config_str())
-    parts = _parts(contestants, len(families))
-    with Reporter(parts) as reporter:
-        for name, family in families.items():
-            bound = [own.on(family) for own in contestants]
-            found = TaskOutcome(family, protocol, bound)
+    for name, family in families.items():  # what does not fit a task is told before anything runs
+        bound = [own.on(family) for own in contestants]
+        outcome.tasks[name] = TaskOutcome(family, protocol, bound)
+    with Reporter(_parts(contestants, len(families))) as reporter:
+        for found in outcome.tasks.values():
             _Runner(found, tuning, store, reporter).run()
-            outcome.tasks[name] = found
     outcome.seconds = time.perf_counter() - started
     return report.write(outcome, pathlib.Path(output_dir))
 
@@ -228,7 +227,9 @@ def _families(task_family: Any, tasks: Sequence[Any]) -> dict[str, Any]:
     Raises:
       ValueError: there are none, one is no task, or two have one name.
     """
-    given = list(tasks) if tasks else [task_family]
+    if isinstance(tasks, str) or not isinstance(tasks, Sequence):
+        tasks = [tasks]
+    given = list(tasks) or [task_family]
     with gin.unlock_config():  # modules of tasks that are first loaded here register their names
         families = [
             ecosystem.named_task_family(own) if isinstance(own, str) else own for own in given

@@ -21,12 +21,11 @@ class Store:
     cannot be read, or is of something else, is as none.
 
     Args:
-      folder: it is made where it is not there.
+      folder: it is made with the first file.
     """
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
 
     def curves(
         self, name: str, key: str, settings: Sequence[str], make: Callable[[], list[Curves]]
@@ -78,6 +77,7 @@ class Store:
     def _write(self, name: str, key: str, arrays: dict[str, Any]) -> None:
         buffer = io.BytesIO()
         np.savez(buffer, key=np.array(key), **arrays)
+        self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._path(name, key), buffer.getvalue())
 
 

@@ -13,6 +13,9 @@ from unf_lopt.evaluation.results import BEST
 
 Summary = dict[str, Any]
 
+# Zhou et al., arXiv 2402.05232, section 4.2: so that nobody takes a demo for a result.
+PAPER_OUTER_STEPS = 50_000
+
 
 def verdict(summary: Summary) -> str:
     """The first sentence: the main contestant against the best tuned baseline."""
@@ -78,7 +81,14 @@ def cautions(summary: Summary) -> list[str]:
                 f"The optimizers did not see the same batches{place}: the task's readers cannot be "
                 "started anew, so differences are noisier than the intervals show."
             )
-    if any(own["kind"] == LEARNED for own in summary["contestants"].values()):
+    learned = [own for own in summary["contestants"].values() if own["kind"] == LEARNED]
+    found += [
+        f"A short training: {own['title']} is of {own['outer_steps']:,} outer steps, the "
+        f"paper's of {PAPER_OUTER_STEPS:,}."
+        for own in learned
+        if own["outer_steps"] < PAPER_OUTER_STEPS / 10
+    ]
+    if learned:
         found.append(
             "Each learned optimizer is of one run of outer training. Intervals are over inner "
             "seeds; how another outer seed would do is not seen here."
