@@ -97,7 +97,7 @@ OF_PYTHON := tests/commands tests/ecosystem tests/outer_training tests/runs test
   tests/optimizers/test_export.py tests/symmetry/test_infer.py tests/symmetry/test_trees.py \
   tests/symmetry/inference/test_rules.py tests/test_architecture.py tests/test_lightness.py
 
-.PHONY: test test-slow test-lowest test-newer test-main lint types
+.PHONY: test test-slow test-lowest test-newer test-main lint types docs
 test: lint  ## lint, and every test that is not marked slow
 	$(call suite,$(VENV))
 
@@ -127,6 +127,9 @@ lint: setup  ## ruff: rules and format
 
 types: setup  ## basedpyright, in basic mode
 	$(VENV)/bin/basedpyright --pythonpath $(RUN)
+
+docs: setup  ## the pages of docs/ as a site, in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 # ----------------------------------------------------------------------------------------- locks
 # A lock is made from setup.py and keeps the versions it has where it can;

@@ -109,6 +109,13 @@ TEST = [
     "setuptools>=77.0.1",
 ]
 
+# The pages of docs/ as a site.
+DOCS = [
+    "mkdocs>=1.6",
+    "mkdocs-material>=9.5",
+    "mkdocstrings[python]>=0.26",
+]
+
 # What the Makefile uses.
 DEV = [
     "basedpyright>=1.31",  # pyright, with a Node of its own from the same index
@@ -138,7 +145,8 @@ setuptools.setup(
         "ecosystem": ECOSYSTEM,
         "experiments": ECOSYSTEM + EXPERIMENTS,
         "test": ECOSYSTEM + EXPERIMENTS + TEST,
-        "dev": ECOSYSTEM + EXPERIMENTS + TEST + DEV,
+        "docs": DOCS,
+        "dev": ECOSYSTEM + EXPERIMENTS + TEST + DOCS + DEV,
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -1,6 +1,7 @@
 """The README and the pages of docs/: their Python prints what they say, and their commands run."""
 
 import contextlib
+import importlib
 import io
 import pathlib
 import re
@@ -107,6 +108,23 @@ def test_every_command_is_known(page):
 def test_links_to_files_of_the_project_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http|#)([^)#]+)[^)]*\)", PAGES[page]):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("room", ["symmetry", "layers", "optimizers", "estimators", "weights"])
+def test_the_api_has_every_public_name(room):
+    module = importlib.import_module(f"unf_lopt.{room}")
+    public = [name for name in module.__all__ if callable(getattr(module, name))]
+    page = (ROOT / "docs" / "api" / f"{room}.md").read_text(encoding="utf-8")
+    assert re.findall(r"^::: (.*)$", page, re.MULTILINE) == [
+        f"unf_lopt.{room}.{name}" for name in public
+    ]
+
+
+def test_every_page_is_in_the_site():
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    docs = ROOT / "docs"
+    for path in docs.rglob("*.md"):
+        assert f": {path.relative_to(docs).as_posix()}\n" in menu, path
 
 
 def test_the_readme_is_short():
