@@ -33,7 +33,8 @@ class Addition:
       digits: of each of the two numbers.
       num_steps: of training.
       batch_size: sums a step.
-      lowest_rate, highest_rate: the learning rate is log-uniform between them.
+      lowest_rate: the learning rate is log-uniform between this
+      highest_rate: and this.
 
     Raises:
       ValueError: at construction, for a number that is not positive.

@@ -255,6 +255,11 @@ SINGLE = {
     "written": (lambda x, y: lax.dynamic_update_slice(x, y, (0, 1)), [(2, 4), (2, 2)], ()),
     "written whole": (lambda x, y: lax.dynamic_update_slice(x, y, (0, 0)), [(2, 4)] * 2, (0, 1)),
     "product": (lambda x, y: jnp.einsum("bik,bkj->bij", x, y), [(2, 3, 4), (2, 4, 5)], ()),
+    "product of last and first": (
+        lambda x, y: lax.dot_general(x, y, (((1,), (1,)), ((2,), (0,)))),
+        [(3, 4, 2), (2, 4, 5)],
+        (),
+    ),
     "looked up": (lambda x: x[:, jnp.array([[2, 0], [1, 2]])], [(2, 3, 4)], (1, 2)),
     "looked up alike": (lambda x: x[jnp.array([[1, 0]] * 3)], [(2, 4)], (1,)),
     "looked up in turn": (
