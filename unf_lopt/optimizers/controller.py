@@ -198,7 +198,12 @@ def describe(
 
 
 def describe_lines(
-    lines: Lines, first: Leaves, second: Leaves, params: Leaves, found: Statistics
+    lines: Lines,
+    first: Leaves,
+    second: Leaves,
+    params: Leaves,
+    found: Statistics,
+    scales: tuple[jax.Array, jax.Array],
 ) -> jax.Array:
     """The features of every row and column, ``[lines, LINE_FEATURES]``.
 
@@ -207,13 +212,18 @@ def describe_lines(
 
     Args:
       lines: of the weight space.
-      first: the debiased momentum, leaves.
-      second: the debiased second moment.
+      first: the average of the gradient, leaves.
+      second: that of its square.
       params: the parameters.
       found: of whole tensors.
+      scales: what debiases the mean squares of the first and the means of the second.
     """
-    squares = [list(map(jnp.square, first)), list(second), list(map(jnp.square, params))]
-    own = log(jnp.stack([lines.means(leaves) for leaves in squares], -1))
+    means = [
+        scales[0] * lines.means(list(map(jnp.square, first))),
+        scales[1] * lines.means(second),
+        lines.means(list(map(jnp.square, params))),
+    ]
+    own = log(jnp.stack(means, -1))
     whole = log(jnp.stack([found.first, found.second, found.params], -1))
     relative = own - lines.repeated(whole)
     changing = jnp.concatenate([own[:, :1] - own[:, 1:2], relative], -1)

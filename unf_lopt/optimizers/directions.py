@@ -69,7 +69,8 @@ def average(old: PyTree, new: PyTree, decay: Any) -> PyTree:
 
 def unbiased(tree: PyTree, decay: Any, count: Any) -> PyTree:
     """Averages that began at zero, divided by ``1 − decay^count``."""
-    return jax.tree.map(lambda a: (a / (1 - decay**count)).astype(a.dtype), tree)
+    scale = 1 / (1 - decay**count)  # one division, not one for every entry
+    return jax.tree.map(lambda a: (a * scale).astype(a.dtype), tree)
 
 
 def unit_rms(x: jax.Array, axis: Any = None) -> jax.Array:

@@ -221,11 +221,10 @@ class MixedStep:
         if self.controller is not None:
             running = control.update_running(_running(state), found, loss, state.iteration)
             new = new._replace(running=running)
-            own = theta["controller"]
-            decoded = self._decoded(self.controller, own, found, new, loss)
-            changes = _bounded(self.controller.read(own, decoded))
-            if self.controller.lines:
-                factors = self._of_lines(self.controller, own, (m, v, p), found, decoded)
+            debias = (1 - first_decay**count) ** -2, 1 / (1 - second_decay**count)
+            changes, factors = self._controlled(
+                self.controller, theta["controller"], found, new, p, loss, debias
+            )
         steps = -jnp.exp(self._log_steps(scalars, found, state) + changes[:, 0])
         weights = self._weights(scalars, state, changes[:, 1:])
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
@@ -234,10 +233,10 @@ class MixedStep:
             time = self._time(_share(state), state.num_steps)
             leaves = (g, m, v, p, direction)
             features = entry_features(self.matrices, unflatten, leaves, found, time)
-            change, _ = self.matrices.flatten(self.functional.apply(theta["functional"], features))
+            output, _ = self.matrices.flatten(self.functional.apply(theta["functional"], features))
             direction = [
-                directions.corrected(d, own[..., 0])
-                for d, own in zip(direction, change, strict=True)
+                directions.corrected(d, change[..., 0])
+                for d, change in zip(direction, output, strict=True)
             ]
         if weight_decay:
             direction = [d + weight_decay * own for d, own in zip(direction, p, strict=True)]
@@ -264,34 +263,32 @@ class MixedStep:
             return jnp.zeros_like(share), jnp.zeros_like(horizon)
         return 4 * share - 2, jnp.log(horizon / _REFERENCE_STEPS)
 
-    def _decoded(
+    def _controlled(
         self,
         controller: control.Controller,
         theta: PyTree,
         found: Statistics,
         state: MixedState,
+        params: Leaves,
         loss: Any,
-    ) -> jax.Array:
-        """What the controller makes of every tensor, ``[tensors, width]``."""
+        debias: tuple[jax.Array, jax.Array],
+    ) -> tuple[jax.Array, Sequence[jax.Array | None]]:
+        """What the controller makes of a step; the state is the next one.
+
+        Returns:
+          What it adds to log α and to the logits, ``[tensors, directions]``, and what step sizes
+          are multiplied by, to be broadcast to every tensor's entries.
+        """
         time = self._time((state.iteration - 1) / state.num_steps, state.num_steps)
         features = control.describe(self.matrices, found, _running(state), loss, time)
-        return controller.decoded(theta, features)
-
-    def _of_lines(
-        self,
-        controller: control.Controller,
-        theta: PyTree,
-        leaves: tuple[Leaves, Leaves, Leaves],
-        found: Statistics,
-        decoded: jax.Array,
-    ) -> Sequence[jax.Array | None]:
-        """What the step size is multiplied by, to be broadcast to every tensor's entries."""
-        lines = lines_of(self.matrices)
-        if not lines.axes:
-            return [None] * len(self.matrices.shapes)
-        features = control.describe_lines(lines, *leaves, found)
+        decoded = controller.decoded(theta, features)
+        changes, lines = _bounded(controller.read(theta, decoded)), lines_of(self.matrices)
+        if not controller.lines or not lines.axes:
+            return changes, [None] * len(params)
+        first, second = (self.matrices.flatten(x)[0] for x in (state.first, state.second))
+        features = control.describe_lines(lines, first, second, params, found, debias)
         out = _bounded(controller.of_lines(theta, lines, features, decoded))
-        return lines.spread(jnp.exp(out), self.matrices.shapes)
+        return changes, lines.spread(jnp.exp(out), self.matrices.shapes)
 
     def _log_steps(
         self, scalars: Scalars, found: control.Statistics, state: MixedState
