@@ -90,7 +90,7 @@ def _tiles(summary: Summary) -> str:
         )
         tiles = [
             (row["speed-up in steps"].split(" (")[0], "speed in steps"),
-            (row["speed-up in time"], "speed in time"),
+            (row["speed-up in time"].split(" (")[0], "speed in time"),
             (row["train loss"].split(" ±")[0], "train loss at the end"),
             (row["test loss"].split(" ±")[0], "test loss at the end"),
         ]

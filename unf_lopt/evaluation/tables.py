@@ -43,21 +43,19 @@ def of_task(summary: Summary, task: str) -> Table:
         time = cost["to_target"]
         rows.append(
             (
-                _title(summary, name) + (" ★" if name == own["best_baseline"] else ""),
-                entry.get("setting", "–"),
+                _title(summary, name, entry.get("setting"), best=name == own["best_baseline"]),
                 shown(entry["train"]),
                 shown(entry["test"]),
                 _steps(target, horizon),
                 "–" if target is None else _ratio(target["speedup"], target["speedup_interval"]),
                 "–" if time is None or time["seconds"] is None else f"{time['seconds']:.2f}",
-                "–" if time is None else _ratio(time["speedup"], None),
+                "–" if time is None else _ratio(time["speedup"], time["speedup_interval"]),
                 f"{1000 * cost['seconds_per_step']:.2f}",
                 str(entry["diverged"]),
             )
         )
     columns = (
         "optimizer",
-        "learning rate",
         "train loss",
         "test loss",
         "steps to target",
@@ -152,10 +150,13 @@ def _marks(summary: Summary) -> list[bool]:
     return [own["kind"] == LEARNED for own in summary["contestants"].values()]
 
 
-def _title(summary: Summary, name: str) -> str:
+def _title(summary: Summary, name: str, setting: str | None = None, *, best: bool = False) -> str:
+    """A contestant with its learning rate or its outer steps; the best baseline has a star."""
     own = summary["contestants"][name]
-    steps = own.get("outer_steps")
-    return own["title"] if steps is None else f"{own['title']} ({steps:,} outer steps)"
+    title, steps = own["title"] + (" ★" if best else ""), own.get("outer_steps")
+    if steps is not None:
+        return f"{title} ({steps:,} outer steps)"
+    return title if setting is None else f"{title} (lr {setting})"
 
 
 def _steps(target: dict[str, Any] | None, horizon: int) -> str:
@@ -167,14 +168,14 @@ def _steps(target: dict[str, Any] | None, horizon: int) -> str:
     if bounds is None or (steps is None and bounds[0] is None):
         return text
     low, high = (f">{horizon:,}" if end is None else f"{end:,.0f}" for end in bounds)
-    return f"{text} ({low} to {high})"
+    return f"{text} ({low}–{high})"
 
 
 def _ratio(ratio: float, bounds: list[float] | None) -> str:
     if not ratio and not (bounds and bounds[1]):
         return "not reached"
     text = f"{ratio:.2f}×" if ratio else "not reached"
-    return f"{text} ({bounds[0]:.2f} to {bounds[1]:.2f})" if bounds else text
+    return f"{text} ({bounds[0]:.2f}–{bounds[1]:.2f})" if bounds else text
 
 
 def _kilobytes(count: int | None) -> str:
