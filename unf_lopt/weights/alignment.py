@@ -333,8 +333,7 @@ def _assignment(products: np.ndarray) -> np.ndarray:
 
 
 def _blocks(spec: PermutationSpec, tree: PyTree) -> list[np.ndarray]:
-    blocks, _ = spec.view.flatten(tree)
-    arrays = [np.asarray(block, np.float64) for block in blocks]
+    arrays, _ = spec.view.flatten(jax.tree.map(lambda x: np.asarray(x, np.float64), tree))
     if not all(np.all(np.isfinite(x)) for x in arrays):
         raise ValueError("align: a parameter is not finite.")
     return arrays
