@@ -73,6 +73,7 @@ CORE = [
     "numpy>=2.0",
     "gin-config>=0.5.0",
     "optax>=0.2.6",
+    "scipy>=1.14",
     "safetensors>=0.4.5",
     "filelock>=3.15.1",
     "jaxtyping>=0.2.34",
