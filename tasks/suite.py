@@ -12,9 +12,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gin
-
 from unf_lopt import ecosystem
+from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks import networks as nets
 from unf_lopt.tasks.cross_entropy import ImageTask, LanguageModelTask
 from unf_lopt.tasks.data import digits_datasets, docs_datasets
@@ -121,7 +120,7 @@ def suite_family(name: str) -> ecosystem.TaskFamily:
     return made
 
 
-@gin.configurable(module="unf_lopt")
+@configurable()
 def held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
     """The suite, or some of it, for `evaluate.tasks`.
 
