@@ -12,6 +12,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import gin
+
 from unf_lopt import ecosystem
 from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks import networks as nets
