@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from unf_lopt import ecosystem
+from unf_lopt._options import check_option
 from unf_lopt.tasks.cross_entropy import Batch, Params, require_sizes
 from unf_lopt.tasks.networks import ACTIVATIONS
 
+KINDS = ("plain", "denoising", "variational")
 _NOISE = 0.3  # standard deviation of a denoising autoencoder's, in units of a pixel's range
 
 
@@ -26,11 +28,12 @@ class ImageAutoencoder(ecosystem.Task):
       datasets: batches as of `ImageTask`.
       sizes: the widths of the hidden layers; the narrowest is the code.
       activation: a key of `ACTIVATIONS`.
-      kind: "plain", "denoising" (of pixels with normal noise) or "variational".
+      kind: in `KINDS`; "denoising" is of pixels with normal noise.
       name: what the task is called in logs and summaries.
 
     Raises:
-      ValueError: a width is not a positive integer.
+      ValueError: there are no widths, one is not a positive integer, or there is no such activation
+        or kind.
     """
 
     def __init__(
@@ -43,6 +46,10 @@ class ImageAutoencoder(ecosystem.Task):
     ):
         super().__init__()
         require_sizes("ImageAutoencoder", sizes=sizes)
+        if not len(sizes):
+            raise ValueError("ImageAutoencoder(sizes=()): the code's width at least is needed.")
+        check_option("activation", activation, ACTIVATIONS)
+        check_option("kind", kind, KINDS)
         self.datasets = datasets
         self._network = hk.transform(self._loss)
         self._sizes, self._activation, self._kind = tuple(sizes), ACTIVATIONS[activation], kind

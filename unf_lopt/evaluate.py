@@ -21,7 +21,7 @@ def define_flags() -> None:
     from absl import flags
 
     flags.DEFINE_string(
-        "checkpoint", None, "A params_N file; by default the newest of --train_log_dir."
+        "checkpoint", None, "A theta_N.safetensors or params_N; by default the newest of the run."
     )
     flags.DEFINE_string(
         "output_dir", None, "Where the report is written; by default TRAIN_LOG_DIR/evaluation."
@@ -106,7 +106,7 @@ COMMAND = commands.Command(
         "--train_log_dir=FOLDER": "the run",
         "--compare=SOURCE": "a theta file, another run's folder or a shipped optimizer's name, or "
         "NAME=SOURCE; may be repeated",
-        "--checkpoint=FILE": "a params_N file; by default the run's newest",
+        "--checkpoint=FILE": "a theta_N.safetensors or params_N; by default the run's newest",
         "--output_dir=FOLDER": "of the report; by default TRAIN_LOG_DIR/evaluation",
         "--cache_dir=FOLDER": "of finished runs; by default OUTPUT_DIR/runs",
     },

@@ -1,7 +1,7 @@
 """``python -m unf_lopt.predict``: what do the weights of a network say about it?
 
 Trains a zoo of small networks, fits predictors to their weights, and writes a page that compares
-them. A killed command goes on where it stopped, model by model.
+them. A killed command keeps the shards of models that it finished.
 """
 
 from __future__ import annotations
@@ -66,12 +66,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=60, help="of fitting, at most")
     parser.add_argument("--seed", type=int, default=0, help="of the zoo")
     parser.add_argument("--shard", type=int, default=100, help="models trained in one program")
-    parser.add_argument("--settings", type=json.loads, default={}, help="of the zoo, as JSON")
+    parser.add_argument("--settings", default="{}", help="of the zoo, as JSON")
     return parser
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"--settings={text}: JSON such as '{{\"num_steps\": 1000}}' is needed.")
+    return found
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -80,9 +90,7 @@ def _run(options: argparse.Namespace) -> None:
     unknown = sorted(set(options.predictors) - set(PREDICTORS))
     if unknown:
         raise ValueError(f"--predictors: there is no {unknown}; there are {list(PREDICTORS)}.")
-    if not isinstance(options.settings, dict):
-        raise ValueError("--settings: JSON such as '{\"num_steps\": 1000}' is needed.")
-    population = population_of(options.zoo, **options.settings)
+    population = population_of(options.zoo, **_settings(options.settings))
     folder.mkdir(parents=True, exist_ok=True)
     with only_trainer(folder):
         zoo = build_zoo(

@@ -15,7 +15,8 @@ import scipy.stats
 RESAMPLES = 2000
 # Of a performance profile, from a quarter of the speed to eight times.
 THRESHOLDS = np.round(np.geomspace(0.25, 8.0, 61), 4)
-_CONFIDENCE = (0.025, 0.975)
+CONFIDENCE = (0.025, 0.975)  # ends of a 95% interval
+FEWEST_SEEDS = 3  # of an interval
 _TRIMMED = 0.25  # of each end
 
 
@@ -30,10 +31,10 @@ def interquartile_mean_with_interval(scores: np.ndarray) -> tuple[float, list[fl
     The interval is None for fewer than three seeds.
     """
     middle = float(interquartile_mean(scores.ravel()))
-    if scores.shape[1] < 3:
+    if scores.shape[1] < FEWEST_SEEDS:
         return middle, None
     drawn = resampled(scores).reshape(RESAMPLES, -1)
-    return middle, np.quantile(interquartile_mean(drawn), _CONFIDENCE).tolist()
+    return middle, np.quantile(interquartile_mean(drawn), CONFIDENCE).tolist()
 
 
 def performance_profile(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +47,7 @@ def performance_profile(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
       [thresholds] and [2, thresholds].
     """
     drawn = resampled(scores).reshape(RESAMPLES, -1)
-    band = np.quantile(_shares(drawn), _CONFIDENCE, axis=0)
+    band = np.quantile(_shares(drawn), CONFIDENCE, axis=0)
     return _shares(scores.reshape(1, -1))[0], band
 
 

@@ -15,7 +15,6 @@ from unf_lopt.evaluation.results import FORMAT
 from unf_lopt.optimizers import SavedTheta, read_theta
 
 LICENSE = "apache-2.0"
-_RUN = "run.json"  # of outer training
 CARD, MODEL = "README.md", "model.safetensors"  # as the hub names them
 _LIMITS = (
     "Trained from one outer seed unless the facts above say otherwise.",
@@ -89,7 +88,7 @@ def text_of(
     return f"""{_front_matter(name, results)}
 # {name}
 
-A learned optimizer of [unf_lopt](https://pypi.org/project/unf_lopt/): a theta of
+A learned optimizer of the package `unf_lopt`: a theta of
 `{optimizer.get("optimizer", "")}`, as an optax transformation for a loss of yours.
 
 ```python
@@ -177,8 +176,8 @@ def _of_run(run: pathlib.Path | None) -> dict[str, str]:
     found: dict[str, str] = {}
     if run is None:
         return found
-    if (run / _RUN).exists():
-        found["outer seed"] = str(json.loads(runs.read_file(run / _RUN)).get("seed", ""))
+    if (run / runs.RUN).exists():
+        found["outer seed"] = str(json.loads(runs.read_file(run / runs.RUN)).get("seed", ""))
     if (run / runs.METRICS).exists():
         with open(run / runs.METRICS, newline="") as file:
             rows = list(csv.DictReader(file))

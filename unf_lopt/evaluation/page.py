@@ -72,7 +72,7 @@ def _tiles(summary: Summary) -> str:
     name = summary["main"]
     found, tasks = summary["over_all_tasks"][name][BEST], len(summary["tasks"])
     time = summary["timing"]["over_all_tasks"][name][BEST]
-    if len(summary["tasks"]) > 1:
+    if tasks > 1:
         tiles = [
             (f"{found['tasks_lower_in_training_loss']} of {tasks}", "tasks: lower train loss"),
             (f"{found['tasks_lower_in_test_loss']} of {tasks}", "tasks: lower test loss"),
@@ -81,13 +81,9 @@ def _tiles(summary: Summary) -> str:
         ]
     else:
         (task,) = summary["tasks"]
-        row = dict(
-            zip(
-                tables.of_task(summary, task).columns,
-                tables.of_task(summary, task).rows[list(summary["contestants"]).index(name)],
-                strict=True,
-            )
-        )
+        own = tables.of_task(summary, task)
+        cells = own.rows[list(summary["contestants"]).index(name)]
+        row = dict(zip(own.columns, cells, strict=True))
         tiles = [
             (row["speed-up in steps"].split(" (")[0], "speed in steps"),
             (row["speed-up in time"].split(" (")[0], "speed in time"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from unf_lopt.evaluation.aggregate import CONFIDENCE, FEWEST_SEEDS
 from unf_lopt.evaluation.population import Population, Steps
 from unf_lopt.evaluation.protocol import Protocol
 
@@ -15,8 +16,6 @@ PyTree = Any
 
 SMOOTHING = 3
 RESAMPLES = 1000
-FEWEST_SEEDS = 3  # of an interval
-_CONFIDENCE = (0.025, 0.975)
 _ROUNDS = 7
 _STEPS_PER_ROUND = 50
 
@@ -134,7 +133,7 @@ def interval(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[fl
     if len(ours) < FEWEST_SEEDS:
         return None
     found = _speedups(steps, *_resampled(ours, theirs))
-    return None if np.isnan(found).any() else np.quantile(found, _CONFIDENCE).tolist()
+    return None if np.isnan(found).any() else np.quantile(found, CONFIDENCE).tolist()
 
 
 def to_target(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> ToTarget | None:
@@ -157,7 +156,7 @@ def to_target(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> ToTarg
     if len(ours) < FEWEST_SEEDS:
         return found
     drawn = _to_ends(steps, *_resampled(ours, theirs))
-    ends, ratios = (np.quantile(x, _CONFIDENCE, method="inverted_cdf").tolist() for x in drawn)
+    ends, ratios = (np.quantile(x, CONFIDENCE, method="inverted_cdf").tolist() for x in drawn)
     within = [end if np.isfinite(end) else None for end in ends]
     return found._replace(steps_interval=within, speedup_interval=ratios)
 

@@ -66,6 +66,10 @@ class Progress:
     """Step, smoothed meta-loss, speed and time left: a bar on a terminal, else a line now and then.
 
     The first outer step compiles, so speeds and the time left are counted from its end.
+
+    Args:
+      first: outer steps taken before.
+      last: outer steps in all.
     """
 
     def __init__(self, first: int, last: int):
@@ -108,7 +112,7 @@ class Progress:
             )
 
     def _speed(self, step: int, now: float) -> str:
-        """Outer and inner steps a second, and what the slowest worker takes of a step."""
+        """Outer and inner steps a second, and what the slowest process takes of a step."""
         taken, seconds = step - self._first, now - self._compiled
         if not taken or not seconds:
             return ""
@@ -116,7 +120,7 @@ class Progress:
         if self._inner_steps == self._inner_steps:  # some estimators do not count
             text += f"  {self._inner_steps / seconds:,.0f} inner steps/s"
         share = self._shares / taken
-        return text + (f"  slowest worker {share:.0%} of a step" if share < 1 else "")
+        return text + (f"  slowest process {share:.0%} of a step" if share < 1 else "")
 
     def _left(self, step: int, now: float) -> str:
         if step == self._last:

@@ -28,8 +28,6 @@ from unf_lopt.processes import Group
 
 PyTree = Any
 
-RUN = "run.json"
-
 
 @dataclasses.dataclass
 class TrainingState:
@@ -229,7 +227,7 @@ class SavedRun:
         """
         texts = {
             runs.CONFIG: _configuration(),
-            RUN: json.dumps(description, indent=1, sort_keys=True) + "\n",
+            runs.RUN: json.dumps(description, indent=1, sort_keys=True) + "\n",
         }
         if not self.leads:
             return

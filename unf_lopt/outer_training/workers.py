@@ -50,7 +50,7 @@ class Workers:
             text += f" of {jax.process_count()} processes"
         if used < there:
             text += (
-                f"; {used} of this process's {there} devices is used: NUM_WORKERS="
+                f"; {used} of this process's {there} devices in use: NUM_WORKERS="
                 f"{there * jax.process_count()} would use all"
             )
         return text

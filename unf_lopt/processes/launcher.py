@@ -19,6 +19,8 @@ _HOST = "127.0.0.1"
 # How long the others may take to say why they end, once one has.
 _GRACE_SECONDS = 3.0
 _POLL_SECONDS = 0.1
+# A process's own: an error, a wrong command line, Ctrl-C. Another attempt would end alike.
+_OWN_CODES = (1, 2, 130)
 
 Command = Callable[[int, str], Sequence[str]]
 
@@ -45,7 +47,7 @@ class Launcher:
         with self._passing_signals():
             for attempt in range(self._restarts + 1):
                 code = self._attempt()
-                if code == 0 or self._signals or code in (1, 2, 130):
+                if code == 0 or self._signals or code in _OWN_CODES:
                     return code
                 how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
                 left = self._restarts - attempt
@@ -108,7 +110,7 @@ def _since(moment: float) -> bool:
 
 def _order(code: int) -> int:
     """Errors of a process's own first, then those that died, then those that ended with them."""
-    return 0 if code in (1, 2, 130) else 2 if code == AGAIN else 1
+    return 0 if code in _OWN_CODES else 2 if code == AGAIN else 1
 
 
 def free_port() -> int:

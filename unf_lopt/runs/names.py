@@ -8,6 +8,7 @@ import re
 
 CONFIG = "config.gin"  # the whole configuration
 OPERATIVE_CONFIG = "operative_config.gin"  # the part of it that was used, with every default
+RUN = "run.json"  # what the run is beside gin's configuration
 METRICS = "metrics.csv"
 LOCK = ".lock"  # held by the process that trains
 

@@ -62,7 +62,7 @@ class Classifiers:
         test_images, test_labels = map(jnp.asarray, test)
 
         def model(key: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
-            keys = jax.random.split(key, 7)
+            keys = jax.random.split(key, 8)
             rate = log_uniform(keys[0], 1e-4, 1e-1)
             decay = log_uniform(keys[1], 1e-5, 1e-1)
             wrong = jax.random.uniform(keys[2], maxval=0.5)
@@ -82,7 +82,7 @@ class Classifiers:
             params = train_network(
                 loss,
                 self.init(keys[6], images.shape[1:]),
-                keys[0],
+                keys[7],
                 num_steps=self.num_steps,
                 learning_rate=rate,
             )
@@ -99,7 +99,7 @@ class Classifiers:
         shapes = jax.eval_shape(lambda: self.init(jax.random.key(0), images.shape[1:]))
         spec = infer_spec(self.loss, shapes, images[:2], labels[:2])
         settings = dataclasses.asdict(self)
-        return Population("digits", settings, spec, jax.vmap(model), "accuracy")
+        return Population(f"digits_{self.network}", settings, spec, jax.vmap(model), "accuracy")
 
     def init(self, key: jax.Array, shape: tuple[int, ...]) -> Params:
         """Parameters of a model before training, for images of a shape."""

@@ -23,8 +23,6 @@ from unf_lopt.weights.predictors import (
 )
 from unf_lopt.weights.zoo import Zoo
 
-Predict = Callable[[np.ndarray], np.ndarray]
-
 
 class Split(NamedTuple):
     """Numbers of the models that are for training, for choosing, and for the report."""
@@ -123,19 +121,18 @@ def fit(name: str, zoo: Zoo, split: Split, options: FitOptions, seed: int = 0) -
 def _fit_estimator(
     kind: Predictor, target: Target, zoo: Zoo, split: Split, options: FitOptions, seed: int
 ) -> list[tuple[float, Fitted]]:
+    if kind.estimator is None:
+        raise ValueError(f"{kind.title} has neither a network nor an estimator.")
     features, labels = features_of(zoo.params), zoo.labels.reshape(len(zoo), -1)
     labels = labels[:, 0] if target.is_class else labels
     found = []
     for setting in kind.settings:
-        if kind.estimator is None:
-            raise ValueError(f"{kind.title} has neither a network nor an estimator.")
         own = kind.estimator(setting, target.is_class)
         own.fit(features[split.train], labels[split.train])
 
         def predict(rows: np.ndarray, own: Any = own) -> np.ndarray:
             if target.is_class:
-                scores = np.eye(target.outputs)[own.predict(features[rows])]
-                return scores
+                return np.eye(target.outputs)[own.predict(features[rows])]
             return own.predict(features[rows]).reshape(len(rows), -1)
 
         sign = -1 if target.higher_is_better else 1

@@ -53,7 +53,7 @@ class Implicit:
                 raise ValueError(f"Implicit({name}={getattr(self, name)}): must be positive.")
 
     def digits(self, images: np.ndarray, labels: np.ndarray) -> Population:
-        """A network for every image; a model's number chooses its image, round and round.
+        """Networks of images, drawn with replacement: two models can be of one image.
 
         Args:
           images: ``[n, height, width]``, values from 0 to 1.

@@ -39,7 +39,7 @@ def target_of(labels: np.ndarray) -> Target:
 
     Whole numbers are classes: cross entropy, and the accuracy. Single numbers from 0 to 1 are
     rates: cross entropy of a logistic output, and Kendall's τ. Others are numbers: the squared
-    error of both, over the labels' own variance.
+    error, for the loss of labels that the caller has scaled, for the score of labels as they are.
 
     Raises:
       ValueError: there are no labels, or one is not finite.
