@@ -2,7 +2,7 @@
 
     python -m benchmarks.distributed pinned     # processes with a core each against one on one core
     python -m benchmarks.distributed exchange   # the exchange of meta-gradients, by their size
-    python -m benchmarks.distributed model      # docs/distributed.md's model, with these constants
+    python -m benchmarks.distributed model      # up to 1,000 machines, from these constants
 
 Processes are started as `unf-lopt launch` starts them. The first two write JSON, which the third
 reads. Every process does equal work: one worker.

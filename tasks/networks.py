@@ -8,6 +8,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._options import check_option
 from unf_lopt.tasks.convolution import PatchConv2D
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -24,14 +25,30 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": jnp.tanh,
 }
 
+NORMS = ("batch", "group", "layer", "rms")
+
+
+def activation_of(name: str) -> Activation:
+    """The activation of a name in `ACTIVATIONS`.
+
+    Raises:
+      ValueError: there is none of this name.
+    """
+    check_option("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]
+
 
 def normalized(x: jax.Array, kind: str | None) -> jax.Array:
     """Layer, root-mean-square, group or batch normalization with learned scales; None for none.
 
     That of the batch takes the statistics of the batch at hand, in evaluations too.
+
+    Raises:
+      ValueError: there is no such kind.
     """
     if kind is None:
         return x
+    check_option("norm", kind, NORMS)
     if kind == "rms":
         return hk.RMSNorm(axis=-1)(x)
     if kind == "layer":
@@ -65,7 +82,7 @@ def mlp(
     sizes: Sequence[int], activation: str = "relu", norm: str | None = None, residual: bool = False
 ) -> Network:
     """Dense layers; residual ones add to a stream of the first layer's width."""
-    act = ACTIVATIONS[activation]
+    act = activation_of(activation)
 
     def network(inputs: jax.Array, classes: int) -> jax.Array:
         x = hk.Flatten()(inputs)
@@ -85,7 +102,7 @@ def conv(
     kernel: int = 3,
 ) -> Network:
     """Convolutions, the first with stride 2, global average pool, and a dense layer."""
-    act = ACTIVATIONS[activation]
+    act = activation_of(activation)
 
     def network(image: jax.Array, classes: int) -> jax.Array:
         x = image

@@ -12,7 +12,7 @@ import optax
 from unf_lopt import ecosystem
 from unf_lopt._options import check_option
 from unf_lopt.tasks.cross_entropy import Batch, Params, require_sizes
-from unf_lopt.tasks.networks import ACTIVATIONS
+from unf_lopt.tasks.networks import activation_of
 
 KINDS = ("plain", "denoising", "variational")
 _NOISE = 0.3  # standard deviation of a denoising autoencoder's, in units of a pixel's range
@@ -48,11 +48,10 @@ class ImageAutoencoder(ecosystem.Task):
         require_sizes("ImageAutoencoder", sizes=sizes)
         if not len(sizes):
             raise ValueError("ImageAutoencoder(sizes=()): the code's width at least is needed.")
-        check_option("activation", activation, ACTIVATIONS)
         check_option("kind", kind, KINDS)
         self.datasets = datasets
         self._network = hk.transform(self._loss)
-        self._sizes, self._activation, self._kind = tuple(sizes), ACTIVATIONS[activation], kind
+        self._sizes, self._activation, self._kind = tuple(sizes), activation_of(activation), kind
         self._name = name
 
     @property
