@@ -123,8 +123,12 @@ class Bad(ecosystem.TaskFamily):
     [
         (lambda p: jnp.sum(p["first"]) + jnp.sum(p["second"]) * jnp.nan, r"gradient: .*second"),
         (lambda p: jnp.sum(p["first"] ** 2) + jnp.inf, "loss of the task Bad is inf"),
+        (
+            lambda p: jnp.sum(p["second"]) + jnp.where(jnp.all(p["second"] == 1), 0.0, jnp.nan),
+            r"finite at the start .*inner runs diverge",
+        ),
     ],
-    ids=["gradient", "loss"],
+    ids=["gradient", "loss", "later"],
 )
 def test_without_any_finite_gradient_it_ends_and_says_which_task(
     tmp_path, steps, told, loss, message

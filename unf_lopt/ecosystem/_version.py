@@ -75,7 +75,7 @@ def describe() -> str:
 
 def _says_oryx_is_missing(record: logging.LogRecord) -> bool:
     # The ecosystem logs an error at every start because `oryx`, for its in-graph summaries, does
-    # not import on today's JAX. Nobody can do anything about it, and the README says it.
+    # not import on today's JAX. Nobody can do anything about it, and docs/limits.md says it.
     return "Oryx not found" in record.getMessage()
 
 

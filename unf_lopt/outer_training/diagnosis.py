@@ -18,17 +18,17 @@ class TrainingError(RuntimeError):
     """Outer training cannot go on; the message says why and what to do."""
 
 
-def why_not_finite(families: Sequence[Any], gradient: Any) -> str:
+def why_not_finite(families: Sequence[Any], gradient: PyTree) -> str:
     """Says what is not finite: a task's loss or gradient at its start, or only later.
 
     Args:
       families: the task families that are trained on.
-      gradient: the last `ecosystem.MetaGradient`.
+      gradient: the last meta-gradient, a tree like theta.
     """
     found = [text for family in families for text in _at_the_start(family)]
     if found:
         return " ".join(dict.fromkeys(found))
-    theta = ", ".join(_not_finite(gradient.grad)) or "the meta-loss"
+    theta = ", ".join(_not_finite(gradient)) or "the meta-loss"
     names = ", ".join(sorted({family.name for family in families}))
     return (
         f"The losses of {names} and their gradients are finite at the start of inner training, "
