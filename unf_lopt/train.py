@@ -12,8 +12,6 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 
-import jax
-
 from unf_lopt import commands, ecosystem, processes
 from unf_lopt._version import __version__
 from unf_lopt.commands import errors, settings, surroundings
@@ -49,6 +47,7 @@ def run() -> None:
 def _group(folder: str) -> Iterator[processes.Group]:
     """The processes of the run, as the flags say; the others are told of an error of this one."""
     import gin
+    import jax
     from absl import app, flags
 
     given = flags.FLAGS
@@ -116,7 +115,8 @@ COMMAND = commands.Command(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; see :func:`unf_lopt.commands.main`."""
     code = commands.main(COMMAND, arguments)
-    if code and jax.distributed.is_initialized():
+    jax = sys.modules.get("jax")  # asking for help loads none
+    if code and jax is not None and jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)  # JAX would wait for the others, which end with this one

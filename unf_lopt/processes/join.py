@@ -10,9 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 
-import jax
-from jax.experimental import multihost_utils
-
 from unf_lopt.processes.connected import AGAIN, ConnectedGroup
 from unf_lopt.processes.group import ProcessError
 
@@ -45,6 +42,9 @@ def joined(
     Raises:
       ProcessError: they do not come together, or one differs from the others.
     """
+    import jax  # here, so that asking for help need not wait for it
+    from jax.experimental import multihost_utils
+
     address, number, own = _detected(address, number, own, start_seconds)
     host, port = _parts(address)
     group = ConnectedGroup((host, port), number, own, same, start_seconds)
