@@ -11,7 +11,13 @@ from unf_lopt.optimizers import card
 
 # Losses after each ten of forty steps on the problem below, by name. A new theta needs a new line:
 # what the failure prints.
-GOLDEN: dict[str, list[float]] = {}
+GOLDEN: dict[str, list[float]] = {
+    "digits_cnn": [0.2578, 0.1126, 0.08601, 0.0808],
+    "digits_mlp": [0.4618, 0.3997, 0.3831, 0.3814],
+    "docs_rnn": [0.5334, 0.4769, 0.4461, 0.4357],
+    "docs_transformer": [0.6014, 0.5308, 0.5163, 0.5117],
+    "universal": [0.4791, 0.4031, 0.3678, 0.3591],
+}
 
 
 def loss_fn(params, inputs, targets):
