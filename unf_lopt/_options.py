@@ -1,4 +1,4 @@
-"""What every room does with options that are one of a few names."""
+"""What every room does with options: names of which there are a few, and positive numbers."""
 
 from __future__ import annotations
 
@@ -18,3 +18,18 @@ def check_option(name: str, value: str, choices: Collection[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name}={value!r}: choose one of {tuple(choices)}.")
+
+
+def check_positive(name: str, **numbers: float) -> None:
+    """Refuses a number that is not positive.
+
+    Args:
+      name: of what takes the numbers, as the user writes it.
+      **numbers: by argument.
+
+    Raises:
+      ValueError: naming the first that is not.
+    """
+    for argument, value in numbers.items():
+        if not value > 0:
+            raise ValueError(f"{name}({argument}={value}): must be positive.")

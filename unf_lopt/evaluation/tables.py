@@ -69,6 +69,25 @@ def of_task(summary: Summary, task: str) -> Table:
     return Table(title, columns, rows, _marks(summary))
 
 
+# Of a contestant over all tasks, against another one.
+_LOWER_AND_FASTER = (
+    "tasks with lower train loss",
+    "tasks with lower test loss",
+    "speed-up in steps",
+    "speed-up in time",
+)
+
+
+def _lower_and_faster(found: Summary, time: Summary) -> tuple[str, ...]:
+    """The cells of those columns."""
+    return (
+        f"{found['tasks_lower_in_training_loss']} of {found['tasks']}",
+        f"{found['tasks_lower_in_test_loss']} of {found['tasks']}",
+        _ratio(found["speedup_in_steps"], found["speedup_in_steps_interval"]),
+        _ratio(time["speedup_in_time"], time["speedup_in_time_interval"]),
+    )
+
+
 def over_tasks(summary: Summary) -> Table:
     """All contestants over all tasks, against the best tuned baseline of each."""
     rows = []
@@ -77,10 +96,7 @@ def over_tasks(summary: Summary) -> Table:
         rows.append(
             (
                 _title(summary, name),
-                f"{found['tasks_lower_in_training_loss']} of {found['tasks']}",
-                f"{found['tasks_lower_in_test_loss']} of {found['tasks']}",
-                _ratio(found["speedup_in_steps"], found["speedup_in_steps_interval"]),
-                _ratio(time["speedup_in_time"], time["speedup_in_time_interval"]),
+                *_lower_and_faster(found, time),
                 f"{found['runs_that_reach_it'] / found['runs']:.0%}",
                 f"{time['time_of_a_step']:.2f}×",
                 f"{found['diverged']} of {found['runs']}",
@@ -88,10 +104,7 @@ def over_tasks(summary: Summary) -> Table:
         )
     columns = (
         "optimizer",
-        "tasks with lower train loss",
-        "tasks with lower test loss",
-        "speed-up in steps",
-        "speed-up in time",
+        *_LOWER_AND_FASTER,
         "runs that reach the target",
         "time of a step",
         "diverged",
@@ -102,26 +115,15 @@ def over_tasks(summary: Summary) -> Table:
 
 def against_each(summary: Summary, name: str) -> Table:
     """One contestant over all tasks, against every baseline."""
+    times = summary["timing"]["over_all_tasks"][name]
     rows = [
         (
             other if other == BEST else summary["contestants"][other]["title"],
-            f"{found['tasks_lower_in_training_loss']} of {found['tasks']}",
-            f"{found['tasks_lower_in_test_loss']} of {found['tasks']}",
-            _ratio(found["speedup_in_steps"], found["speedup_in_steps_interval"]),
-            _ratio(
-                (time := summary["timing"]["over_all_tasks"][name][other])["speedup_in_time"],
-                time["speedup_in_time_interval"],
-            ),
+            *_lower_and_faster(found, times[other]),
         )
         for other, found in summary["over_all_tasks"][name].items()
     ]
-    columns = (
-        "against",
-        "tasks with lower train loss",
-        "tasks with lower test loss",
-        "speed-up in steps",
-        "speed-up in time",
-    )
+    columns = ("against", *_LOWER_AND_FASTER)
     title = f"{summary['contestants'][name]['title']} against every baseline"
     return Table(title, columns, rows, [False] * len(rows))
 

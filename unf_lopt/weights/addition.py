@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from unf_lopt._options import check_positive
 from unf_lopt.symmetry import infer_spec
 from unf_lopt.weights.training import glorot, log_uniform, train_network
 from unf_lopt.weights.zoo import Population
@@ -49,9 +50,7 @@ class Addition:
     highest_rate: float = 3e-2
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"Addition({name}={value}): must be positive.")
+        check_positive("Addition", **dataclasses.asdict(self))
 
     def population(self) -> Population:
         """How the zoo's models are made; the label is ``success``, a share from 0 to 1."""

@@ -296,11 +296,6 @@ class _Pair:
             total += rows[0] @ rows[1].T
         return total
 
-    def repeats(self, group: str) -> bool:
-        """Whether a tensor has two axes of a group."""
-        numbers = [number for number, _ in self._places[group]]
-        return len(set(numbers)) < len(numbers)
-
     def _permuted(self, number: int, indices: Indices, but: int | None = None) -> np.ndarray:
         block = self._b[number]
         for position, space in enumerate(self._axes[number]):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from unf_lopt._options import check_positive
 from unf_lopt._types import PyTree
 from unf_lopt.weights.measures import Target, target_of
 from unf_lopt.weights.predictors import (
@@ -52,9 +53,7 @@ class FitOptions:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"FitOptions({name}={value}): must be positive.")
+        check_positive("FitOptions", **dataclasses.asdict(self))
 
 
 class Fitted(NamedTuple):
@@ -157,21 +156,28 @@ def _fit_network(
         return target.loss(apply(params, own), own_labels)
 
     @jax.jit
-    def step(params: PyTree, state: Any, rate: Any, rows: jax.Array, key: jax.Array) -> Any:
-        own = {path: jnp.asarray(x)[rows] for path, x in weights.items()}
+    def update(
+        params: PyTree, state: Any, rate: Any, own: PyTree, own_labels: jax.Array, key: jax.Array
+    ) -> Any:
         if kind.augmented:
-            keys = jax.random.split(key, len(rows))
+            keys = jax.random.split(key, len(own_labels))
             own = jax.vmap(lambda tree, key: permuted(zoo.spec, tree, key))(own, keys)
-        grad = jax.grad(loss)(params, own, jnp.asarray(labels)[rows])
+        grad = jax.grad(loss)(params, own, own_labels)
         updates, state = optimizer.update(grad, state, params)
         return optax.apply_updates(params, jax.tree.map(lambda u: -rate * u, updates)), state
 
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
     outputs_of = jax.jit(apply)
 
+    # Models are arguments of the programs: a whole zoo as a constant takes long to compile.
+    def of(rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {path: x[rows] for path, x in weights.items()}
+
+    def step(params: PyTree, state: Any, rate: float, rows: np.ndarray, key: jax.Array) -> Any:
+        return update(params, state, rate, of(rows), jnp.asarray(labels[rows]), key)
+
     def outputs(params: PyTree, rows: np.ndarray) -> np.ndarray:
-        own = {path: x[rows] for path, x in weights.items()}
-        return np.asarray(outputs_of(params, own))
+        return np.asarray(outputs_of(params, of(rows)))
 
     valid_labels = jnp.asarray(labels[split.valid])
     found = []

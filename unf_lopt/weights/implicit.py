@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unf_lopt._options import check_option
+from unf_lopt._options import check_option, check_positive
 from unf_lopt.symmetry import infer_spec
 from unf_lopt.weights.training import train_network
 from unf_lopt.weights.zoo import Population
@@ -48,9 +48,13 @@ class Implicit:
 
     def __post_init__(self) -> None:
         check_option("initialization", self.initialization, INITIALIZATIONS)
-        for name in ("hidden", "frequency", "num_steps", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"Implicit({name}={getattr(self, name)}): must be positive.")
+        check_positive(
+            "Implicit",
+            hidden=self.hidden,
+            frequency=self.frequency,
+            num_steps=self.num_steps,
+            learning_rate=self.learning_rate,
+        )
 
     def digits(self, images: np.ndarray, labels: np.ndarray) -> Population:
         """Networks of images, drawn with replacement: two models can be of one image.
