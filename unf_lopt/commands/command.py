@@ -62,6 +62,7 @@ def main(command: Command, arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     console.survive_narrow_encodings()
+    console.write_whole_lines()
     if {"--help", "-h", "--helpshort", "-?"} & set(arguments):
         print(command.help())
         return 0

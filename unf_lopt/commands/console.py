@@ -1,4 +1,4 @@
-"""Output on terminals that cannot show every character."""
+"""Output that comes line by line, on terminals that cannot show every character too."""
 
 import codecs
 import sys
@@ -28,7 +28,24 @@ _PLAIN = {
 
 @runtime_checkable
 class _Reconfigurable(Protocol):
-    def reconfigure(self, *, errors: str) -> None: ...
+    def reconfigure(
+        self,
+        *,
+        errors: str | None = None,
+        line_buffering: bool | None = None,
+        write_through: bool | None = None,
+    ) -> None: ...
+
+
+def write_whole_lines() -> None:
+    """Writes every line at once, as it ends: into a log too, and where several processes write.
+
+    Neither Python's buffer of blocks nor ``PYTHONUNBUFFERED``, under which the lines of several
+    processes run into each other.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, _Reconfigurable):
+            stream.reconfigure(line_buffering=True, write_through=False)
 
 
 def survive_narrow_encodings() -> None:

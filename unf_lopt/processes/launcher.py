@@ -58,7 +58,7 @@ class Launcher:
     def _attempt(self) -> int:
         """Starts all; the exit code of the first that went wrong, or 0 when all are done."""
         address = f"{_HOST}:{free_port()}"
-        environment = {**os.environ, LAUNCHER: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, LAUNCHER: str(os.getpid())}
         try:
             self._running = [
                 # Of its own session: Ctrl-C comes from this process alone.
