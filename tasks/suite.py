@@ -12,8 +12,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gin
-
 from unf_lopt import ecosystem
 from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks import networks as nets
@@ -37,13 +35,7 @@ def _autoencoder(*sizes: int, batch_size: int = 64, **options: str) -> Maker:
 
 
 def _quadratic(kind: str, **options: Any) -> Maker:
-    return lambda name: getattr(_module("tasks.quadratics"), kind)(**options)
-
-
-def _module(name: str) -> Any:
-    """A module of the ecosystem, which may register names with gin when it is first loaded."""
-    with gin.unlock_config():
-        return ecosystem.load(name)
+    return lambda name: getattr(ecosystem.load("tasks.quadratics"), kind)(**options)
 
 
 def _rescaled(network: nets.Network, scale: float) -> Maker:
@@ -51,7 +43,7 @@ def _rescaled(network: nets.Network, scale: float) -> Maker:
 
     def make(name: str) -> Any:
         task = _digits(network)(name)
-        return _module("tasks.task_augmentation").ReparamWeights(task, scale)
+        return ecosystem.load("tasks.task_augmentation").ReparamWeights(task, scale)
 
     return make
 

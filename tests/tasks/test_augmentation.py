@@ -1,6 +1,8 @@
 """Augmented tasks: the same functions of other parameters, and networks of drawn sizes."""
 
 import math
+import subprocess
+import sys
 
 import gin
 import jax
@@ -49,6 +51,17 @@ def test_drawn_sizes_lie_in_their_ranges_and_repeat():
     assert len(set(found)) == 20 and {len(own) for own in found} == {1, 2, 3}
     assert {4, 9} <= {width for own in found for width in own} <= set(range(4, 10))
     assert sorted(drawn_sizes(count=3, widths=(5, 7), depths=(1, 1))) == [(5,), (6,), (7,)]
+
+
+def test_a_configuration_that_has_been_read_hinders_nothing():
+    """In a process of its own: the ecosystem's modules register their names once."""
+    program = """
+import gin, unf_lopt.register
+gin.parse_config_files_and_bindings([], ["augmented.task_family = @digits_mlp_family()"])
+print(gin.get_configurable("augmented")().name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "ImageMLP_Digits8_Relu32_Reparametrized\n", done.stderr
 
 
 def test_gin_trains_on_augmented_networks_of_drawn_sizes():

@@ -82,6 +82,8 @@ def _says_oryx_is_missing(record: logging.LogRecord) -> bool:
 def load(path: str) -> types.ModuleType:
     """Imports a module of the ecosystem, after restoring what the release needs.
 
+    It may register names with gin, a configuration that has been read (which locks gin) or not.
+
     Args:
       path: the module's name below `learned_optimization`, such as "tasks.base".
 
@@ -94,7 +96,12 @@ def load(path: str) -> types.ModuleType:
 
         _restore.restore()
     try:
-        with _logs.without(logging.getLogger("absl"), _says_oryx_is_missing):
+        import gin
+
+        with (
+            gin.unlock_config(),
+            _logs.without(logging.getLogger("absl"), _says_oryx_is_missing),
+        ):
             module = importlib.import_module(f"{PACKAGE}.{path}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == PACKAGE:

@@ -230,10 +230,7 @@ def _families(task_family: Any, tasks: Sequence[Any]) -> dict[str, Any]:
     if isinstance(tasks, str) or not isinstance(tasks, Sequence):
         tasks = [tasks]
     given = list(tasks) or [task_family]
-    with gin.unlock_config():  # modules of tasks that are first loaded here register their names
-        families = [
-            ecosystem.named_task_family(own) if isinstance(own, str) else own for own in given
-        ]
+    families = [ecosystem.named_task_family(own) if isinstance(own, str) else own for own in given]
     found: dict[str, Any] = {}
     for own in families:
         if isinstance(own, ecosystem.Task):
