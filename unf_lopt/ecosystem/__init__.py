@@ -46,6 +46,7 @@ _OURS = {
     "load_task_modules": "tasks",
     "loss_of": "task_spec",
     "make_learner": "gradients",
+    "maker_of": "adapter",
     "move_to": "data",
     "named_task_family": "tasks",
     "params_shapes": "task_spec",

@@ -17,11 +17,10 @@ import jax.numpy as jnp
 import optax
 
 from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
 from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.ecosystem.task_spec import params_shapes, spec_of, verify_spec_of
 from unf_lopt.symmetry import PermutationSpec, path_string
-
-PyTree = Any
 
 _LOG = logging.getLogger("unf_lopt")
 
@@ -304,3 +303,8 @@ def learned_optimizer(
     """
     lopt = TransformationLearnedOptimizer(maker, WeightSpace(source, **options))
     return lopt if source is None else lopt.bind(source)
+
+
+def maker_of(lopt: Any) -> Any:
+    """What an adapted optimizer was made of, without the ecosystem; any other is that itself."""
+    return lopt.maker if isinstance(lopt, TransformationLearnedOptimizer) else lopt

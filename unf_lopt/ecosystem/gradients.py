@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt import ecosystem
-
-PyTree = Any
+from unf_lopt._types import PyTree
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
 from unf_lopt.ecosystem.data import POSITIONS_OF_A_WORKER, SPLITS
-
-PyTree = Any
 
 INNER_STEPS = "mean||inner_steps"  # the metric of an estimator that counts them itself
 # A split of more bytes is read on the host: the device's program would have it as a constant.

@@ -9,10 +9,9 @@ from typing import Any
 import jax
 
 from unf_lopt import symmetry
+from unf_lopt._types import PyTree
 from unf_lopt.ecosystem import data
 from unf_lopt.ecosystem.gin_decorator import configurable
-
-PyTree = Any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,17 +15,6 @@ from unf_lopt.estimators.inner_run import InnerRun, Losses
 from unf_lopt.estimators.objective import Objective
 
 
-def require_positive(name: str, **numbers: Any) -> None:
-    """Refuses what is no whole number of at least 1.
-
-    Raises:
-      ValueError: naming it.
-    """
-    for argument, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}({argument}={value!r}): must be a whole number, 1 or more.")
-
-
 class CompiledEstimator(ecosystem.GradientEstimator):
     """A gradient estimator whose outer step is one compiled program, batches included.
 

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
 from unf_lopt.ecosystem.gin_decorator import configurable
-from unf_lopt.estimators._base import CompiledEstimator, require_positive
+from unf_lopt.estimators._base import CompiledEstimator
 from unf_lopt.estimators.horizons import Horizons
 from unf_lopt.estimators.inner_run import Losses, added, no_losses
 from unf_lopt.estimators.objective import Objective
@@ -57,7 +58,7 @@ class HorizonES(CompiledEstimator):
         std: Std = 0.01,
         standardize: bool = False,
     ):
-        require_positive("HorizonES", num_pairs=num_pairs)
+        check_counts("HorizonES", num_pairs=num_pairs)
         super().__init__(task_family, learned_opt, horizons, objective)
         self._num_pairs, self._std, self._standardize = num_pairs, std, standardize
 

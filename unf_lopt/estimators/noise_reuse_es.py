@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
 from unf_lopt.ecosystem.gin_decorator import configurable
-from unf_lopt.estimators._base import CompiledEstimator, require_positive
+from unf_lopt.estimators._base import CompiledEstimator
 from unf_lopt.estimators.horizons import Horizons
 from unf_lopt.estimators.inner_run import Losses, RunState
 from unf_lopt.estimators.objective import Objective
@@ -66,7 +67,7 @@ class NoiseReuseES(CompiledEstimator):
         trunc_length: int = 50,
         std: Std = 0.01,
     ):
-        require_positive("NoiseReuseES", num_pairs=num_pairs, trunc_length=trunc_length)
+        check_counts("NoiseReuseES", num_pairs=num_pairs, trunc_length=trunc_length)
         super().__init__(task_family, learned_opt, horizons, objective)
         self._num_pairs, self._trunc_length, self._std = num_pairs, trunc_length, std
 

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
 from unf_lopt.ecosystem.gin_decorator import configurable
-from unf_lopt.estimators._base import CompiledEstimator, require_positive
+from unf_lopt.estimators._base import CompiledEstimator
 from unf_lopt.estimators.horizons import Horizons
 from unf_lopt.estimators.inner_run import Losses, RunState
 from unf_lopt.estimators.objective import Objective
@@ -50,7 +51,7 @@ class TruncatedBackprop(CompiledEstimator):
         trunc_length: int = 15,
         clip: float = 1.0,
     ):
-        require_positive("TruncatedBackprop", num_runs=num_runs, trunc_length=trunc_length)
+        check_counts("TruncatedBackprop", num_runs=num_runs, trunc_length=trunc_length)
         if not clip > 0:
             raise ValueError(f"TruncatedBackprop(clip={clip}): must be positive.")
         super().__init__(task_family, learned_opt, horizons, objective)

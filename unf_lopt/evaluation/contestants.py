@@ -17,10 +17,9 @@ import numpy as np
 
 from unf_lopt import ecosystem
 from unf_lopt._options import check_option
+from unf_lopt._types import PyTree
 from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.optimizers import LearnedOptimizer, optimizer_name, read_theta
-
-PyTree = Any
 
 LEARNED, HAND_DESIGNED = "learned", "hand-designed"
 
@@ -232,7 +231,7 @@ def _require_space(title: str, lopt: Any, task_family: Any) -> None:
 
 def _description(lopt: Any) -> str:
     """What an optimizer is; for one of another package, all that gin was told."""
-    maker = getattr(lopt, "maker", lopt)
+    maker = ecosystem.maker_of(lopt)
     if isinstance(maker, LearnedOptimizer):
         return json.dumps(maker.description(), sort_keys=True)
     return f"{type(lopt).__module__}.{type(lopt).__qualname__}\n{gin.config_str()}"

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
 from unf_lopt.evaluation.protocol import Protocol
-
-PyTree = Any
 
 # It registers a name with gin, so it has to be loaded before the configuration is locked.
 _training_curves = ecosystem.multi_task_training_curves

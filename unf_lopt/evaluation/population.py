@@ -15,11 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.protocol import Protocol
 from unf_lopt.evaluation.scheduled import evaluation_params_state
-
-PyTree = Any
 
 
 class Problem(NamedTuple):

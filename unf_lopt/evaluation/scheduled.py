@@ -11,8 +11,8 @@ import optax
 import optax.contrib
 
 from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
 
-PyTree = Any
 Schedule = optax.Schedule
 
 _WARM_UP = 10  # a tenth of the horizon

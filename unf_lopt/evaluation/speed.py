@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from unf_lopt._types import PyTree
 from unf_lopt.evaluation.aggregate import CONFIDENCE, FEWEST_SEEDS
 from unf_lopt.evaluation.population import Population, Steps
 from unf_lopt.evaluation.protocol import Protocol
-
-PyTree = Any
 
 SMOOTHING = 3
 RESAMPLES = 1000

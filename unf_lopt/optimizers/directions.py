@@ -16,11 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers.features import wide_dtype, zero_momentum
 from unf_lopt.optimizers.matrices import Matrices
 from unf_lopt.optimizers.transformation import transformation
-
-PyTree = Any
 
 # Coefficients of Newton-Schulz: Jordan et al. (2024).
 _QUINTIC = (3.4445, -4.7750, 2.0315)

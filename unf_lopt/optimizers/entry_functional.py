@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers.directions import SMALLEST_SQUARE, whitened
 from unf_lopt.optimizers.features import Features
 from unf_lopt.optimizers.functional import SOME_SPEC, Functional, front_functional
 from unf_lopt.optimizers.matrices import ROLES, Matrices
 from unf_lopt.optimizers.statistics import Statistics
 from unf_lopt.symmetry import PermutationSpec
-
-PyTree = Any
 
 _OF_ENTRIES, _OF_TIME = 8, 2
 CHANNELS = _OF_ENTRIES + _OF_TIME + len(ROLES)

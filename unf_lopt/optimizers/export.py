@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers.family import unf
 from unf_lopt.optimizers.frozen import trainable, with_frozen
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
 from unf_lopt.optimizers.theta import read_theta, shape_differences
 from unf_lopt.optimizers.transformation import transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec, infer_spec, verify_spec
-
-PyTree = Any
 
 
 def to_optax(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry import PermutationSpec, leaf_paths, spaces_of
 
-PyTree = Any
 Frozen = Collection[str] | Callable[[str], bool]
 
 

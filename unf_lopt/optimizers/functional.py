@@ -10,11 +10,10 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._types import PyTree
 from unf_lopt.layers import PointwiseMLP, UNFLinear, in_blocks, role_codes
 from unf_lopt.optimizers.features import INPUT_CHANNELS, Features
 from unf_lopt.symmetry import PermutationSpec
-
-PyTree = Any
 
 # What a functional is initialized on whose parameters are the same for every weight space.
 SOME_SPEC = PermutationSpec(("w",), (("units",),), (("units", 1),), frozenset())

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers import features
 from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
 from unf_lopt.optimizers.functional import SOME_SPEC, Functional
@@ -17,8 +18,6 @@ from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.step import StepOptions
 from unf_lopt.optimizers.transformation import transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec
-
-PyTree = Any
 
 
 class StepState(NamedTuple):

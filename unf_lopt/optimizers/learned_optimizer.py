@@ -10,6 +10,7 @@ from typing import Any, Self
 import jax
 import optax
 
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers.frozen import (
     Frozen,
     check_paths,
@@ -20,8 +21,6 @@ from unf_lopt.optimizers.frozen import (
     tree_paths,
 )
 from unf_lopt.symmetry import PermutationSpec
-
-PyTree = Any
 
 
 class LearnedOptimizer(abc.ABC):

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry import (
     Axis,
     PermutationSpec,
@@ -22,8 +23,6 @@ from unf_lopt.symmetry import (
     size_of,
     spaces_of,
 )
-
-PyTree = Any
 
 ROLES = ("hidden", "last", "embedding", "vector")
 

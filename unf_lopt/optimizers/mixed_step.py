@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers import controller as control
 from unf_lopt.optimizers import directions
 from unf_lopt.optimizers.entry_functional import entry_features
@@ -29,7 +30,6 @@ from unf_lopt.optimizers.statistics import (
     squares,
 )
 
-PyTree = Any
 Scalars = dict[str, jax.Array]
 
 Leaves = list[jax.Array]

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-PyTree = Any
+from unf_lopt._types import PyTree
+
 Scalars = Mapping[str, Any]
 
 # Under Adam's square root: changes no digit, but keeps the derivative finite where a gradient has

@@ -10,11 +10,10 @@ from typing import Any
 
 import optax
 
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers.export import to_optax
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
 from unf_lopt.optimizers.theta import SavedTheta, read_theta, shipped_names
-
-PyTree = Any
 
 
 @dataclasses.dataclass(frozen=True)

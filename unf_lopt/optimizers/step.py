@@ -10,12 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from unf_lopt._options import check_option
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers import features
 from unf_lopt.optimizers.directions import SMALLEST_SQUARE, clipped, corrected, wide
 from unf_lopt.optimizers.nominal import NOMINALS, NominalTerm
 from unf_lopt.optimizers.scalars import StepScalars
-
-PyTree = Any
 
 # What paper and released code do differently. Released: step_mult 0.1, out_mult 1e-4.
 _MODES: dict[str, dict[str, str]] = {

@@ -23,13 +23,12 @@ import safetensors
 import safetensors.numpy
 
 from unf_lopt import runs
+from unf_lopt._types import PyTree
 from unf_lopt._version import __version__
 from unf_lopt.optimizers.family import from_description
 from unf_lopt.optimizers.frozen import trainable_spec
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
 from unf_lopt.symmetry import PermutationSpec
-
-PyTree = Any
 
 _FORMAT = "unf_lopt.theta/1"
 _METADATA = "unf_lopt"  # the name of our text in a safetensors file

@@ -9,9 +9,8 @@ import jax
 import numpy as np
 
 from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry import path_string
-
-PyTree = Any
 
 
 class TrainingError(RuntimeError):

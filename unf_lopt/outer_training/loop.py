@@ -170,7 +170,7 @@ def _description(
     lopt: Any, task_families: Sequence[Any], num_estimators: int, num_workers: int, seed: int
 ) -> dict[str, Any]:
     """What a run is, as data: what a resumed one must have in common with it."""
-    pure = getattr(lopt, "maker", lopt)
+    pure = ecosystem.maker_of(lopt)
     described = isinstance(pure, LearnedOptimizer)
     spec = getattr(lopt, "theta_spec", None)
     return {

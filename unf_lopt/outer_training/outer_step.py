@@ -13,9 +13,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from unf_lopt import ecosystem
+from unf_lopt._types import PyTree
 from unf_lopt.outer_training.workers import AXIS, ON_ALL, SHARED_OUT, Workers
 
-PyTree = Any
 Key = jax.Array | np.ndarray
 
 # Far more than an estimator reads in an outer step, where it is not known how many it does.

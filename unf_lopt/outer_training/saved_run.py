@@ -23,10 +23,9 @@ import gin
 import jax.numpy as jnp
 
 from unf_lopt import ecosystem, runs
+from unf_lopt._types import PyTree
 from unf_lopt.optimizers import LearnedOptimizer, theta_data, theta_identity
 from unf_lopt.processes import Group
-
-PyTree = Any
 
 
 @dataclasses.dataclass
@@ -154,7 +153,7 @@ class SavedRun:
         self, state: TrainingState, theta: PyTree, lopt: Any, training: Mapping[str, Any]
     ) -> dict[str, bytes]:
         """What the first process writes, by kind."""
-        step, pure = state.outer_step, getattr(lopt, "maker", lopt)
+        step, pure = state.outer_step, ecosystem.maker_of(lopt)
         parts = {}
         if isinstance(pure, LearnedOptimizer):
             parts[runs.THETA] = theta_data(theta, pure, step, training)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-PyTree = Any
+from unf_lopt._types import PyTree
 
 AXIS = "workers"
 SHARED_OUT, ON_ALL = PartitionSpec(AXIS), PartitionSpec()

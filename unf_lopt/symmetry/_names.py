@@ -9,12 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._axes import Axis
 from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry._trees import leaf_paths, match, unmatched
-
-PyTree = Any
 
 
 def names_of_leaves(names: PyTree, paths: Sequence[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._arrays import namespace
 from unf_lopt.symmetry._axes import Axis, Product, Sum
@@ -29,7 +30,6 @@ from unf_lopt.symmetry._views import View, block_axes
 
 __all__ = ["PermutationSpec", "path_string"]
 
-PyTree = Any
 Permutation = Mapping[str, jax.Array]
 
 

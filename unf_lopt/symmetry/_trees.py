@@ -13,9 +13,8 @@ from typing import Any
 
 import jax
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry._errors import SpecError
-
-PyTree = Any
 
 # Under these attributes a box around a single array holds it: ``flax.nnx.Param``,
 # ``flax.linen.Partitioned``.

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._arrays import namespace
 from unf_lopt.symmetry._axes import Axis, Product, Sum
-
-PyTree = Any
 
 
 @dataclasses.dataclass(frozen=True)

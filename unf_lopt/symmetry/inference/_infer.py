@@ -9,6 +9,7 @@ from typing import Any
 from jax.extend.core import ClosedJaxpr
 from jax.interpreters import partial_eval
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._axes import Axis
 from unf_lopt.symmetry._errors import SpecError
@@ -19,7 +20,6 @@ from unf_lopt.symmetry.inference._result import make_spec, node_key
 from unf_lopt.symmetry.inference._trace import TracedLoss, trace_loss
 from unf_lopt.symmetry.inference._walk import Axes, Step, Walker
 
-PyTree = Any
 RANDOMNESS = ("frozen", "in_distribution")
 
 

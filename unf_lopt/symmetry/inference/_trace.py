@@ -10,10 +10,9 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from unf_lopt._types import PyTree
 from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry._trees import leaf_paths, match, unmatched
-
-PyTree = Any
 
 
 @dataclasses.dataclass(frozen=True)
