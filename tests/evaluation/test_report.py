@@ -165,6 +165,28 @@ def test_test_losses_are_of_the_setting_tuned_for_them():
     assert adam["train"]["final_mean"] == pytest.approx(decay(ADAM[0.1]).final("train").mean())
 
 
+def test_the_target_can_be_the_test_loss(tmp_path):
+    """Then the best baseline, its setting, steps and sentences are those for test losses."""
+    found = outcome(0.04)
+    own = the_task(found)
+    own.target = "test"
+    own.sweeps["adam"]["0.01"].loss["inner_valid"][:, -1] = 0.001
+    own.curves["adam", "0.01"].loss["test"][:] = np.linspace(2.3, 0.25, 21)
+    own.curves["unf", ""].loss["test"][:] = np.linspace(2.3, 0.1, 21)
+    summary = report.write(found, tmp_path)
+    task = summary["tasks"]["task"]["contestants"]
+    assert task["adam"]["setting"] == task["adam"]["setting_for_test_loss"] == "0.01"
+    assert task["adam"]["setting_for_train_loss"] == "0.1"
+    assert task["unf"]["to_target"]["target"] == pytest.approx(0.25, rel=0.5)
+    assert 1 < task["unf"]["to_target"]["speedup"] < 1.3
+    assert task["adam"]["train"]["final_mean"] < task["adam"]["train_at_setting"]["final_mean"]
+    assert summary["protocol"]["target"] == "test"
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "to the test loss of the best tuned baseline" in text
+        assert "training loss of the best tuned baseline" not in text
+
+
 def test_over_tasks_ties_and_what_is_lower_are_counted_and_means_have_intervals(tmp_path):
     summary = report.write(outcome(0.01, 0.02, 0.03, 0.04, 0.05), tmp_path)
     found = summary["over_all_tasks"]["unf"][BEST]

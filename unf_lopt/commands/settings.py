@@ -238,6 +238,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "eval_every": COUNT,
         "eval_batches": COUNT,
         "seed": SEED,
+        "target": OneOf(("train", "test")),
         # By the names that evaluation's table has, which evaluation checks.
         "baselines": Several(Text(), example="('adam', 'nadamw')"),
         "learning_rates": Several(POSITIVE, optional=True, empty=True),

@@ -13,6 +13,8 @@ from unf_lopt.evaluation.protocol import TUNING_SPLITS, Protocol, positioned
 from unf_lopt.evaluation.speed import Cost, scores
 
 TRAIN, VALID = TUNING_SPLITS
+# On whose loss settings are chosen, by the split whose loss is reported.
+TUNED_FOR = {"train": TRAIN, "test": VALID}
 
 
 @dataclasses.dataclass
@@ -26,7 +28,8 @@ class TaskOutcome:
       sweeps: curves of every setting by contestant, on the seeds that settings are chosen on; of
         those that have more than one.
       curves: by contestant and chosen setting, on the reported seeds.
-      costs: what an inner step costs, by contestant, at the setting for training loss.
+      costs: what an inner step costs, by contestant, at the setting for the target.
+      target: the split whose loss is to be reached soon, ``"train"`` or ``"test"``.
     """
 
     task_family: Any
@@ -35,30 +38,33 @@ class TaskOutcome:
     sweeps: dict[str, dict[str, Curves]] = dataclasses.field(default_factory=dict)
     curves: dict[tuple[str, str], Curves] = dataclasses.field(default_factory=dict)
     costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
+    target: str = "train"
 
-    def setting(self, contestant: str, split: str = TRAIN) -> str:
+    def setting(self, contestant: str, reported: str | None = None) -> str:
         """A contestant's setting with the lowest final loss, mean over the tuning seeds.
 
         Args:
           contestant: its name.
-          split: whose loss: ``"train"`` for speed, ``"inner_valid"`` for test losses.
+          reported: the split whose loss is reported, by default the target; for test losses the
+            setting is chosen on the validation split.
         """
-        sweep = self.sweeps.get(contestant)
+        sweep, split = self.sweeps.get(contestant), TUNED_FOR[reported or self.target]
         return "" if sweep is None else min(sweep, key=lambda name: _final(sweep[name], split))
 
     def chosen(self, contestant: str) -> list[str]:
         """The settings that are run on the reported seeds: one or two."""
-        return list(dict.fromkeys(self.setting(contestant, split) for split in TUNING_SPLITS))
+        return list(dict.fromkeys(self.setting(contestant, split) for split in TUNED_FOR))
 
-    def of(self, contestant: str, split: str = TRAIN) -> Curves:
-        """The curves of a contestant as it was tuned, on the reported seeds."""
-        return self.curves[contestant, self.setting(contestant, split)]
+    def of(self, contestant: str, reported: str | None = None) -> Curves:
+        """The curves of a contestant as it was tuned, see :meth:`setting`, on reported seeds."""
+        return self.curves[contestant, self.setting(contestant, reported)]
 
     @property
     def reference(self) -> str:
-        """The best tuned baseline: that with the lowest final training loss on the tuning seeds."""
+        """The best tuned baseline: that whose setting has the lowest loss on the tuning seeds."""
         baselines = [own.name for own in self.contestants if own.kind == HAND_DESIGNED]
-        return min(baselines, key=lambda name: _final(self.sweeps[name][self.setting(name)], TRAIN))
+        split = TUNED_FOR[self.target]
+        return min(baselines, key=lambda name: _final(self.sweeps[name][self.setting(name)], split))
 
     def paired(self) -> bool:
         """Whether all optimizers began at the same loss, as same parameters and batches give."""
@@ -68,9 +74,9 @@ class TaskOutcome:
         )
 
     def scores(self, contestant: str, other: str) -> np.ndarray:
-        """Each seed's speed-up in steps to the other's final training loss, [seeds]."""
+        """Each seed's speed-up in steps to the other's final loss, [seeds]."""
         own, theirs = self.of(contestant), self.of(other)
-        return scores(own.steps, own.loss["train"], theirs.loss["train"])
+        return scores(own.steps, own.loss[self.target], theirs.loss[self.target])
 
     def diverged(self, contestant: str) -> int:
         """Runs whose training loss at the end is not finite, or higher than at the start."""
@@ -103,6 +109,11 @@ class Outcome:
     def protocol(self) -> Protocol:
         """Seeds and steps."""
         return next(iter(self.tasks.values())).protocol
+
+    @property
+    def target(self) -> str:
+        """The split whose loss is to be reached soon."""
+        return next(iter(self.tasks.values())).target
 
     @property
     def baselines(self) -> list[Contestant]:

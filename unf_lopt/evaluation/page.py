@@ -99,20 +99,20 @@ def _tiles(summary: Summary) -> str:
 
 def _note(summary: Summary) -> str:
     """What the first table's columns mean."""
-    horizon = f"{summary['protocol']['horizon']:,}"
+    horizon, loss = f"{summary['protocol']['horizon']:,}", verdict.target_loss(summary)
     shared = (
-        "Baselines are tuned on other seeds: for training loss, steps and times by training loss, "
-        "for test loss by validation loss. In brackets 95% intervals over seeds; below 1× is "
-        "slower."
+        "Baselines are tuned on other seeds: for training loss by training loss, for test loss by "
+        f"validation loss, for steps and times as for {loss}. In brackets 95% intervals over "
+        "seeds; below 1× is slower."
     )
     if len(summary["tasks"]) > 1:
         text = (
-            f"The target of a task is the training loss that its best tuned baseline ends with "
+            f"The target of a task is the {loss} that its best tuned baseline ends with "
             f"after {horizon} steps. Speed-ups are interquartile means over all runs. {shared}"
         )
     else:
         text = (
-            f"★ is the best tuned baseline; the target is the training loss that it ends with "
+            f"★ is the best tuned baseline; the target is the {loss} that it ends with "
             f"after {horizon} steps. {shared}"
         )
     return f'<p class="soft">{html.escape(text)}</p>'
@@ -177,8 +177,8 @@ def _dots(rows: dict[str, list[charts.Dot]], summary: Summary, shown: Sequence[s
     return charts.dots(
         rows,
         title="Speed-up in steps",
-        note="to the final training loss of the best tuned baseline, with 95% intervals; an empty "
-        "dot: not reached",
+        note=f"to the final {verdict.target_loss(summary)} of the best tuned baseline, with 95% "
+        "intervals; an empty dot: not reached",
         colours={summary["contestants"][name]["title"]: _colour(summary, name) for name in shown},
     )
 
@@ -233,8 +233,7 @@ def _curves(own: TaskOutcome, summary: Summary, task: str) -> str:
 
 
 def _series(own: TaskOutcome, summary: Summary, name: str, split: str) -> charts.Series:
-    tuned_for = TRAIN if split == "train" else VALID
-    losses, setting = own.of(name, tuned_for).loss[split], own.setting(name, tuned_for)
+    losses, setting = own.of(name, split).loss[split], own.setting(name, split)
     title = summary["contestants"][name]["title"]
     return charts.Series(
         f"{title} (lr {setting})" if setting else title,

@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-from unf_lopt.evaluation.outcome import TRAIN, VALID, Outcome, TaskOutcome
+from unf_lopt.evaluation.outcome import Outcome, TaskOutcome
 from unf_lopt.evaluation.protocol import SPLITS
+from unf_lopt.evaluation.results import LOSSES
 
-_TITLES = {"train": "training loss", "test": "test loss"}
-_TUNED_FOR = {"train": TRAIN, "test": VALID}
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # One after the other; dashes where there are more optimizers than colours.
@@ -31,7 +30,7 @@ def png(outcome: Outcome) -> bytes:
     for (name, own), axes in zip(tasks, rows, strict=True):
         for split, axis in zip(SPLITS, axes, strict=True):
             _draw(axis, own, split)
-            axis.set_title(f"{name}: {_TITLES[split]}", fontsize="medium")
+            axis.set_title(f"{name}: {LOSSES[split]}", fontsize="medium")
     handles, labels = rows[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     buffer = io.BytesIO()
@@ -41,7 +40,7 @@ def png(outcome: Outcome) -> bytes:
 
 def _draw(axis: Axes, outcome: TaskOutcome, split: str) -> None:
     for number, own in enumerate(outcome.contestants):
-        curves, style = outcome.of(own.name, _TUNED_FOR[split]), _style(number)
+        curves, style = outcome.of(own.name, split), _style(number)
         losses = curves.loss[split]
         low, high = losses.min(axis=0), losses.max(axis=0)
         axis.fill_between(curves.steps, low, high, color=style["color"], alpha=0.15, linewidth=0)

@@ -15,23 +15,25 @@ from unf_lopt.evaluation import aggregate, speed
 from unf_lopt.evaluation.contestants import Contestant
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.evaluation.identity import device, versions
-from unf_lopt.evaluation.outcome import TRAIN, VALID, Outcome, TaskOutcome
+from unf_lopt.evaluation.outcome import TRAIN, Outcome, TaskOutcome
+from unf_lopt.evaluation.protocol import SPLITS, TUNING_SPLITS
 
-FORMAT = "unf_lopt.evaluation/2"
+FORMAT = "unf_lopt.evaluation/3"
+LOSSES = {"train": "training loss", "test": "test loss"}  # as a reader calls them
 BEST = "best baseline"  # of each task, in place of a baseline's name
 
 _METHOD = {
     "settings": (
         "chosen on seeds that are not reported: the one with the lowest final training loss for "
-        "training losses, steps and times; the one with the lowest final loss on the validation "
-        "split for test losses"
+        "training losses, the one with the lowest final loss on the validation split for test "
+        "losses; for steps and times as for the target"
     ),
     "held_out": (
         "initial parameters from a key that outer training never uses, batches in an order of "
         "their own; nothing of the test split is in a training batch"
     ),
     "target": (
-        "the training loss that the best tuned baseline of the task ends with, best on the tuning "
+        "the {loss} that the best tuned baseline of the task ends with, best on the tuning "
         f"seeds; seed means, smoothed over the last {speed.SMOOTHING} evaluations (the mean of "
         "logarithms, where losses are positive)"
     ),
@@ -41,7 +43,7 @@ _METHOD = {
         "the same for both optimizers"
     ),
     "against": (
-        "the other's inner steps over the optimizer's, to the lowest training loss that both end "
+        "the other's inner steps over the optimizer's, to the lowest {loss} that both end "
         "at or below"
     ),
     "seconds_per_step": (
@@ -50,7 +52,7 @@ _METHOD = {
     ),
     "memory": "of one inner run: the optimizer's state, and temporaries of the compiled step",
     "score": (
-        "of a run: the other's steps over the optimizer's, to the training loss that the other "
+        "of a run: the other's steps over the optimizer's, to the {loss} that the other "
         "ends with on the same seed; 0 where it is never reached"
     ),
     "interquartile_mean": (
@@ -73,6 +75,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "contestants": {own.name: _contestant(own) for own in outcome.contestants},
         "protocol": {
             "horizon": protocol.horizon,
+            "target": outcome.target,
             "seeds": protocol.num_seeds,
             "tuning_seeds": len(next(iter(first.sweeps[baseline].values())).final(TRAIN)),
             "seed": protocol.seed,
@@ -88,7 +91,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "over_all_tasks": _over_all(outcome, _in_time),
             "seconds": outcome.seconds,
         },
-        "method": _METHOD,
+        "method": {
+            name: text.format(loss=LOSSES[outcome.target]) for name, text in _METHOD.items()
+        },
         "device": device(),
         "versions": versions(),
         "command": outcome.command,
@@ -140,14 +145,14 @@ def _on_task(outcome: TaskOutcome, name: str) -> dict[str, Any]:
     """One contestant on one task."""
     (own,) = (one for one in outcome.contestants if one.name == name)
     curves, best = outcome.of(name), outcome.of(outcome.reference)
-    settings = {split: outcome.setting(name, split) for split in (TRAIN, VALID)}
+    setting = outcome.setting(name)
+    of_split = {split: outcome.setting(name, split) for split in SPLITS}
     found = {
-        "train": _statistics(curves.final("train")),
-        "test": _statistics(outcome.of(name, VALID).final("test")),
+        **{split: _statistics(outcome.of(name, split).final(split)) for split in SPLITS},
         "diverged": outcome.diverged(name),
-        "to_target": _to_target(curves, best),
+        "to_target": _to_target(curves, best, outcome.target),
         "against": {
-            other.name: _against(curves, outcome.of(other.name))
+            other.name: _against(curves, outcome.of(other.name), outcome.target)
             for other in outcome.contestants
             if other.is_tuned and other.name != name
         },
@@ -155,31 +160,34 @@ def _on_task(outcome: TaskOutcome, name: str) -> dict[str, Any]:
     if not own.is_tuned:
         return found
     return {
-        "setting": settings[TRAIN],
-        "setting_for_test_loss": settings[VALID],
-        "grid_edge": own.edge(settings[TRAIN]),
-        "grid_edge_for_test_loss": own.edge(settings[VALID]),
+        "setting": setting,
+        "grid_edge": own.edge(setting),
+        **{f"setting_for_{split}_loss": of_split[split] for split in SPLITS},
+        **{f"grid_edge_for_{split}_loss": own.edge(of_split[split]) for split in SPLITS},
         **found,
-        "test_at_setting": _statistics(curves.final("test")),
+        **{f"{split}_at_setting": _statistics(curves.final(split)) for split in SPLITS},
         "sweep": [
             {
                 "setting": setting,
-                **{f"{split}_final_mean": _number(tried.final(split).mean()) for split in settings},
+                **{
+                    f"{split}_final_mean": _number(tried.final(split).mean())
+                    for split in TUNING_SPLITS
+                },
             }
             for setting, tried in outcome.sweeps[name].items()
         ],
     }
 
 
-def _to_target(own: Curves, best: Curves) -> dict[str, Any] | None:
-    found = speed.to_target(own.steps, own.loss["train"], best.loss["train"])
+def _to_target(own: Curves, best: Curves, target: str) -> dict[str, Any] | None:
+    found = speed.to_target(own.steps, own.loss[target], best.loss[target])
     return None if found is None else found._asdict()
 
 
-def _against(own: Curves, other: Curves) -> dict[str, Any]:
-    """An optimizer's training loss against a baseline's."""
-    ours, theirs = (speed.smoothed(curves.mean("train")) for curves in (own, other))
-    losses = own.loss["train"], other.loss["train"]
+def _against(own: Curves, other: Curves, target: str) -> dict[str, Any]:
+    """An optimizer's loss against a baseline's, on the target's split."""
+    ours, theirs = (speed.smoothed(curves.mean(target)) for curves in (own, other))
+    losses = own.loss[target], other.loss[target]
     return {
         "speedup_in_steps": speed.speedup_in_steps(own.steps, ours, theirs),
         "speedup_in_steps_interval": speed.interval(own.steps, *losses),
@@ -243,8 +251,8 @@ def _in_steps(pairs: Pairs, name: str, with_profile: bool) -> dict[str, Any]:
     steps, interval = aggregate.interquartile_mean_with_interval(scores)
     found = {
         "tasks": len(pairs),
-        "tasks_lower_in_training_loss": sum(_lower(*pair, name, TRAIN, "train") for pair in pairs),
-        "tasks_lower_in_test_loss": sum(_lower(*pair, name, VALID, "test") for pair in pairs),
+        "tasks_lower_in_training_loss": sum(_lower(*pair, name, "train") for pair in pairs),
+        "tasks_lower_in_test_loss": sum(_lower(*pair, name, "test") for pair in pairs),
         "speedup_in_steps": steps,
         "speedup_in_steps_interval": interval,
         "runs": scores.size,
@@ -273,9 +281,9 @@ def _in_time(pairs: Pairs, name: str, with_profile: bool) -> dict[str, Any]:
     }
 
 
-def _lower(task: TaskOutcome, other: str, name: str, tuned_for: str, split: str) -> bool:
+def _lower(task: TaskOutcome, other: str, name: str, split: str) -> bool:
     """Whether a contestant ends lower; one that diverged does not."""
-    own, theirs = (task.of(one, tuned_for).final(split).mean() for one in (name, other))
+    own, theirs = (task.of(one, split).final(split).mean() for one in (name, other))
     return bool(np.isfinite(own) and not own >= theirs)
 
 

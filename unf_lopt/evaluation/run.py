@@ -13,6 +13,7 @@ import gin
 import numpy as np
 
 from unf_lopt import ecosystem
+from unf_lopt._options import check_option
 from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.evaluation.contestants import (
     Contestant,
@@ -25,7 +26,7 @@ from unf_lopt.evaluation.identity import run_key, task_identity
 from unf_lopt.evaluation.outcome import Outcome, TaskOutcome
 from unf_lopt.evaluation.population import Population
 from unf_lopt.evaluation.progress import Reporter
-from unf_lopt.evaluation.protocol import Protocol
+from unf_lopt.evaluation.protocol import SPLITS, Protocol
 from unf_lopt.evaluation.speed import Cost, costs
 from unf_lopt.evaluation.store import Store
 
@@ -49,6 +50,7 @@ def evaluate(
     eval_every: int = 10,
     eval_batches: int = 2,
     seed: int = 0,
+    target: str = "train",
     baselines: Sequence[str] = ("adam",),
     learning_rates: Sequence[float] | None = None,
     cache_dir: str | None = None,
@@ -57,8 +59,9 @@ def evaluate(
     """Inner-trains learned and hand-designed optimizers on held-out seeds, and compares them.
 
     Settings are tried first, on seeds that are not reported, all of a contestant's as one program:
-    the one with the lowest final training loss is what speed is measured with, the one with the
-    lowest final loss on the validation split what test losses are of. These run on the reported
+    the one with the lowest final training loss is what training losses are of, the one with the
+    lowest final loss on the validation split what test losses are of, and speed is measured with
+    the one for the target. These run on the reported
     seeds. All contestants get the same initial parameters and batches. The seeds are held out:
     initial parameters come from a key that outer training never uses, the batches from readers
     with an order of their own, and nothing of the test split is in a training batch.
@@ -82,6 +85,7 @@ def evaluate(
       eval_every: inner steps between evaluations, a divisor of the horizon.
       eval_batches: batches of each split in an evaluation; four times as many in the last.
       seed: chooses the held-out seeds.
+      target: whose loss is to be reached in few steps and little time: ``"train"`` or ``"test"``.
       baselines: names in :data:`unf_lopt.evaluation.baselines.BASELINES`.
       learning_rates: of Adam; by default the ecosystem's 15.
       cache_dir: where finished runs are kept; by default in `output_dir`.
@@ -98,6 +102,7 @@ def evaluate(
     from unf_lopt.evaluation import report  # brings Matplotlib, which a config can do without
 
     started = time.perf_counter()
+    check_option("evaluate.target", target, SPLITS)
     protocol = Protocol(num_seeds, horizon, eval_every, eval_batches, seed=seed)
     tuning = protocol.tuning(num_tuning_seeds)
     hand_designed = baselines_of(baselines, learning_rates)
@@ -110,7 +115,7 @@ def evaluate(
     outcome = Outcome({}, command, gin.config_str())
     for name, family in families.items():  # what does not fit a task is told before anything runs
         bound = [own.on(family) for own in contestants]
-        outcome.tasks[name] = TaskOutcome(family, protocol, bound)
+        outcome.tasks[name] = TaskOutcome(family, protocol, bound, target=target)
     with Reporter(_parts(contestants, len(families))) as reporter:
         for found in outcome.tasks.values():
             _Runner(found, tuning, store, reporter).run()

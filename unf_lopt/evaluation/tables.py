@@ -35,7 +35,7 @@ def at_a_glance(summary: Summary) -> Table:
 
 
 def of_task(summary: Summary, task: str) -> Table:
-    """All contestants on a task, to the training loss that its best baseline ends with."""
+    """All contestants on a task, to the loss that its best baseline ends with."""
     own, timing = summary["tasks"][task], summary["timing"]["tasks"][task]
     rows, horizon = [], summary["protocol"]["horizon"]
     for name, entry in own["contestants"].items():

@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from unf_lopt.evaluation.contestants import LEARNED
-from unf_lopt.evaluation.results import BEST
+from unf_lopt.evaluation.results import BEST, LOSSES
 
 Summary = dict[str, Any]
 
 # Zhou et al., arXiv 2402.05232, section 4.2: so that nobody takes a demo for a result.
 PAPER_OUTER_STEPS = 50_000
+
+
+def target_loss(summary: Summary) -> str:
+    """Which loss is to be reached soon, as a reader calls it."""
+    return LOSSES[summary["protocol"]["target"]]
 
 
 def verdict(summary: Summary) -> str:
@@ -112,17 +117,18 @@ def _on_task(summary: Summary, task: str, name: str) -> str:
     target = entry["to_target"]
     if target is None:
         return f"{title} is not compared: {other}, ends no lower than it began"
-    horizon = f"{summary['protocol']['horizon']:,}"
+    horizon, split = f"{summary['protocol']['horizon']:,}", summary["protocol"]["target"]
+    loss = target_loss(summary)
     if target["steps"] is None:
         return (
-            f"{title} does not reach the training loss of {other}, in {horizon} inner steps: "
-            f"{shown(entry['train'])} against {shown(own['contestants'][best]['train'])}"
+            f"{title} does not reach the {loss} of {other}, in {horizon} inner steps: "
+            f"{shown(entry[split])} against {shown(own['contestants'][best][split])}"
         )
     steps = compared(target["speedup"], "fewer inner steps", "more inner steps")
     time = compared(timing[name]["to_target"]["speedup"], "less time", "more time")
     bounds = target["speedup_interval"]
     interval = f" (95% interval {bounds[0]:.2f} to {bounds[1]:.2f})" if bounds else ""
-    return f"{title} takes {steps}{interval} and {time} to the training loss of {other}"
+    return f"{title} takes {steps}{interval} and {time} to the {loss} of {other}"
 
 
 def _over_tasks(summary: Summary, name: str) -> str:
@@ -133,7 +139,7 @@ def _over_tasks(summary: Summary, name: str) -> str:
     return (
         f"{summary['contestants'][name]['title']} ends lower than the best tuned baseline on "
         f"{found['tasks_lower_in_training_loss']} of {found['tasks']} tasks (test loss: "
-        f"{found['tasks_lower_in_test_loss']}); to that baseline's training loss it is "
+        f"{found['tasks_lower_in_test_loss']}); to that baseline's {target_loss(summary)} it is "
         f"{found['speedup_in_steps']:.2f} times as fast in steps{interval} and {in_time:.2f} times "
         "as fast in time"
     )
