@@ -10,7 +10,7 @@ import time
 
 from unf_lopt import processes
 from unf_lopt.commands import console
-from unf_lopt.processes import hub
+from unf_lopt.processes import hub, messages
 
 START_SECONDS = 8.0
 
@@ -20,6 +20,7 @@ def main(address: str, number: int, own: int, steps: int, fault: str = "") -> No
     console.write_whole_lines()
     hub.PATIENCE_SECONDS = 3.0
     hub.PATIENCE_FACTOR = 1.0
+    messages.SILENT_SECONDS = 8.0
     processes.end_with_launcher()
     print(f"pid {os.getpid()}")
     same = {"configuration": f"LOPT = @unf()\nseed = {own if fault == 'config' else 0}"}

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from unf_lopt.processes import messages
 from unf_lopt.processes.group import Group, ProcessError
 from unf_lopt.processes.hub import GO_ON, Hub
-from unf_lopt.processes.messages import BEAT_SECONDS, SILENT_SECONDS, Channel
+from unf_lopt.processes.messages import BEAT_SECONDS, Channel
 
 # What a process ends with because of another: a launcher may start all again.
 AGAIN = 75
@@ -142,8 +143,8 @@ class ConnectedGroup(Group):
             self._channel.send("beat", waits=self._waits, since=now - self._since, took=self._took)
             if self._channel.silent() and not self._over:
                 self._end(
-                    f"process 0 has not answered for {SILENT_SECONDS:g} s: it is stopped, or its "
-                    f"machine or network is gone. End it; {GO_ON}."
+                    f"process 0 has not answered for {messages.SILENT_SECONDS:g} s: it is stopped, "
+                    f"or its machine or network is gone. End it; {GO_ON}."
                 )
             time.sleep(BEAT_SECONDS)
 

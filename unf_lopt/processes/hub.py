@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from unf_lopt.processes.messages import BEAT_SECONDS, SILENT_SECONDS, Channel
+from unf_lopt.processes import messages
+from unf_lopt.processes.messages import BEAT_SECONDS, Channel
 
 # How long a process may be waited for: so long, and as many times as long as those who wait took.
 PATIENCE_SECONDS, PATIENCE_FACTOR = 20.0, 5.0
@@ -203,8 +204,9 @@ class Hub:
         for own, member in self._members.items():
             if not member.ended and member.channel.silent():
                 return (
-                    f"process {own} ({member.where}) has not answered for {SILENT_SECONDS:g} s: it "
-                    f"is stopped, or its machine or network is gone. End it; {GO_ON}."
+                    f"process {own} ({member.where}) has not answered for "
+                    f"{messages.SILENT_SECONDS:g} s: it is stopped, or its machine or network is "
+                    f"gone. End it; {GO_ON}."
                 )
         return ""
 

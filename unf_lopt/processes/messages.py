@@ -12,7 +12,7 @@ from typing import Any
 
 # A process tells that it is there, so that one that is stopped is told from one that computes.
 BEAT_SECONDS = 1.0
-SILENT_SECONDS = 10.0
+SILENT_SECONDS = 20.0
 _LONGEST = 2**28
 
 
