@@ -19,7 +19,7 @@ CARD, MODEL = "README.md", "model.safetensors"  # as the hub names them
 _LIMITS = (
     "Trained from one outer seed unless the facts above say otherwise.",
     "Symmetries are those that infer_spec finds; parameters without any are treated as their own.",
-    "It plans its steps: num_steps has to be what training really takes.",
+    "If its step depends on the horizon, num_steps has to be what training really takes.",
     "What is not in the table of results has not been measured.",
 )
 
