@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from tests.evaluation.reference import learned_curves
 from unf_lopt import ecosystem
 from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.evaluation.contestants import baselines_of, hand_designed
-from unf_lopt.evaluation.curves import learned_curves
 from unf_lopt.evaluation.population import Population
 from unf_lopt.evaluation.protocol import SPLITS, Protocol
 from unf_lopt.evaluation.scheduled import (

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.configs import configure
+from tests.evaluation.reference import learned_curves
 from unf_lopt import ecosystem, evaluation
-from unf_lopt.evaluation.curves import learned_curves
 from unf_lopt.evaluation.protocol import Protocol
 from unf_lopt.optimizers import load_theta, read_theta
 from unf_lopt.outer_training import train

@@ -48,7 +48,7 @@ DIRECTIONS: dict[str, Callable[[Matrices, Leaves, Leaves, int], Leaves]] = {
 
 _REFERENCE_STEPS = 200.0
 # The controller multiplies a step size by at most e^±this.
-_LARGEST_LOG_CHANGE = 2.0
+_LARGEST_LOG_CHANGE = 4.0
 
 
 class MixedState(NamedTuple):
