@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from unf_lopt._options import check_positive
+from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
 from unf_lopt.runs import RunError, read_file, write_whole
 from unf_lopt.symmetry import PermutationSpec
@@ -166,7 +166,7 @@ def build_zoo(
       ValueError: a number is not positive.
       RunError: the folder has another zoo, or a damaged file.
     """
-    check_positive("build_zoo", num_models=num_models, shard_size=shard_size)
+    check_counts("build_zoo", num_models=num_models, shard_size=shard_size)
     path = pathlib.Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     described = _describe(path, population, seed, shard_size)
