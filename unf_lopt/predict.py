@@ -6,7 +6,6 @@ them. A killed command keeps the shards of models that it finished.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import pathlib
@@ -15,63 +14,76 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from unf_lopt.runs import RunError, only_trainer
-from unf_lopt.symmetry import SpecError
-from unf_lopt.weights import (
-    PREDICTORS,
-    ZOOS,
-    FitOptions,
-    build_zoo,
-    compare,
-    population_of,
-    write_comparison,
-)
+from unf_lopt import commands
+from unf_lopt.commands import surroundings
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
+@functools.cache
+def define_flags() -> None:
+    """Defines the command's own flags."""
+    from absl import flags
 
-    Args:
-      arguments: of the command line, without the program's name.
+    flags.DEFINE_string("zoo", None, "Name of the zoo.")
+    flags.DEFINE_string("dir", None, "Folder of the zoo and of what is written.")
+    flags.DEFINE_integer("models", 1000, "How many are trained.")
+    flags.DEFINE_list("predictors", [], "Names of predictors; by default all.")
+    flags.DEFINE_integer("splits", 5, "Random splits by model.")
+    flags.DEFINE_integer("num_train", None, "Models to train on; by default all.")
+    flags.DEFINE_integer("width", 16, "Channels of the predictors.")
+    flags.DEFINE_integer("epochs", 60, "Of fitting, at most.")
+    flags.DEFINE_integer("seed", 0, "Of the zoo.")
+    flags.DEFINE_integer("shard", 100, "Models trained in one program.")
+    flags.DEFINE_string("settings", "{}", "Of the zoo, as JSON.")
 
-    Returns:
-      The exit code: 0, 1 for an error that is told in one line, 130 if it was interrupted.
+
+def run() -> None:
+    """Trains the zoo, compares predictors, and prints the page that it writes.
+
+    Raises:
+      absl.app.UsageError: no zoo or no folder.
+      ValueError: a name or a number that cannot be.
+      unf_lopt.runs.RunError: the folder has another zoo, or another command is at work in it.
     """
-    options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    except (ValueError, SpecError, RunError, ImportError) as error:
-        print(f"unf-lopt predict: {error}", file=sys.stderr)
-        return 1
-    return 0
+    from absl import app, flags
 
+    given = flags.FLAGS
+    if not given.zoo or not given.dir:
+        raise app.UsageError("--zoo=NAME and --dir=FOLDER say what is trained, and where it is.")
+    settings = _settings(given.settings)
+    folder = pathlib.Path(given.dir)
+    surroundings.check_folder("--dir", folder)
+    surroundings.check_devices()
+    surroundings.need("sklearn", "matplotlib")
+    from unf_lopt import weights
+    from unf_lopt.runs import only_trainer
 
-def _parser() -> argparse.ArgumentParser:
-    about = "\n".join(f"  {name:<14} {kind.about}" for name, kind in ZOOS.items())
-    parser = argparse.ArgumentParser(
-        prog="unf-lopt predict",
-        description=f"{__doc__}\nZoos:\n{about}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    fitting = weights.FitOptions(width=given.width, epochs=given.epochs)
+    names = tuple(given.predictors) or tuple(weights.PREDICTORS)
+    unknown = sorted(set(names) - set(weights.PREDICTORS))
+    if unknown:
+        known = list(weights.PREDICTORS)
+        raise ValueError(f"--predictors: there is no {unknown}; there are {known}.")
+    population = weights.population_of(given.zoo, **settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_trainer(folder):
+        zoo = weights.build_zoo(
+            folder,
+            population,
+            given.models,
+            seed=given.seed,
+            shard_size=given.shard,
+            report=functools.partial(_trained, given.models, time.monotonic()),
+        )
+    comparison = weights.compare(
+        zoo,
+        names,
+        num_splits=given.splits,
+        num_train=given.num_train,
+        options=fitting,
+        report=_fitted,
     )
-    parser.add_argument("--zoo", required=True, choices=ZOOS)
-    parser.add_argument("--dir", required=True, help="folder of the zoo and of what is written")
-    parser.add_argument("--models", type=int, default=1000, help="how many are trained")
-    parser.add_argument("--predictors", type=_names, default=tuple(PREDICTORS), help="a,b,…")
-    parser.add_argument("--splits", type=int, default=5, help="random splits by model")
-    parser.add_argument("--num_train", type=int, help="models to train on; all by default")
-    parser.add_argument("--width", type=int, default=16, help="channels of the predictors")
-    parser.add_argument("--epochs", type=int, default=60, help="of fitting, at most")
-    parser.add_argument("--seed", type=int, default=0, help="of the zoo")
-    parser.add_argument("--shard", type=int, default=100, help="models trained in one program")
-    parser.add_argument("--settings", default="{}", help="of the zoo, as JSON")
-    return parser
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
+    page = weights.write_comparison(folder, zoo, comparison)
+    print(f"\n{page.read_text(encoding='utf-8')}\nwritten to {page}")
 
 
 def _settings(text: str) -> dict[str, Any]:
@@ -84,42 +96,45 @@ def _settings(text: str) -> dict[str, Any]:
     return found
 
 
-def _run(options: argparse.Namespace) -> None:
-    folder = pathlib.Path(options.dir)
-    fitting = FitOptions(width=options.width, epochs=options.epochs)
-    unknown = sorted(set(options.predictors) - set(PREDICTORS))
-    if unknown:
-        raise ValueError(f"--predictors: there is no {unknown}; there are {list(PREDICTORS)}.")
-    population = population_of(options.zoo, **_settings(options.settings))
-    folder.mkdir(parents=True, exist_ok=True)
-    with only_trainer(folder):
-        zoo = build_zoo(
-            folder,
-            population,
-            options.models,
-            seed=options.seed,
-            shard_size=options.shard,
-            report=functools.partial(_trained, options.models, time.monotonic()),
-        )
-    comparison = compare(
-        zoo,
-        options.predictors,
-        num_splits=options.splits,
-        num_train=options.num_train,
-        options=fitting,
-        report=_fitted,
-    )
-    page = write_comparison(folder, zoo, comparison)
-    print(f"\n{page.read_text(encoding='utf-8')}\nwritten to {page}")
-
-
 def _trained(models: int, start: float, done: int) -> None:
     left = (time.monotonic() - start) / done * (models - done)
-    print(f"{done:,} of {models:,} models; about {left / 60:.1f} minutes left", flush=True)
+    print(f"{done:,} of {models:,} models; about {left / 60:.1f} minutes left")
 
 
-def _fitted(name: str, split: int, score: Any) -> None:
-    print(f"split {split}: {name} {score:.3f}", flush=True)
+def _fitted(name: str, split: int, score: float) -> None:
+    print(f"split {split}: {name} {score:.3f}")
+
+
+COMMAND = commands.Command(
+    name="predict",
+    summary="Predicts from the weights of small networks what they do.",
+    flags={
+        "--zoo=NAME": "addition, digits_mlp, digits_cnn, images, images_shared, adapters or sines",
+        "--dir=FOLDER": "of the zoo and of what is written; the same command goes on",
+        "--models=N": "how many are trained; 1000 by default",
+        "--predictors=A,B": "unf, dwsnets, deep_sets, statnn, linear, mlp, mlp_augmented, ridge, "
+        "boosting; by default all",
+        "--splits=N": "random splits by model; 5 by default",
+        "--num_train=N": "models to train on; all by default",
+        "--width=N": "channels of the predictors; 16 by default",
+        "--epochs=N": "of fitting, at most; 60 by default",
+        "--seed=N": "of the zoo; 0 by default",
+        "--shard=N": "models trained in one program; 100 by default",
+        "--settings=JSON": "of the zoo, such as '{\"num_steps\": 1000}'",
+    },
+    examples=(
+        "--zoo=addition --dir=runs/addition",
+        "--zoo=images --dir=runs/images --predictors=unf,linear --models=500",
+    ),
+    define_flags=define_flags,
+    run=run,
+    reads_config=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; see :func:`unf_lopt.commands.main`."""
+    return commands.main(COMMAND, arguments)
 
 
 if __name__ == "__main__":

@@ -63,15 +63,23 @@ def test_exit_codes(tmp_path):
 
 
 def test_help_is_short_and_needs_nothing(tmp_path):
-    for command in ("train", "evaluate", "inspect"):
+    for command in ("train", "evaluate", "inspect", "predict"):
         outcome = run("-X", "importtime", "-m", f"unf_lopt.{command}", "--help", cwd=tmp_path)
         assert outcome.returncode == 0
         assert "jax" not in outcome.stderr and "tensorflow" not in outcome.stderr
         assert len(outcome.stdout.splitlines()) < 25
-        assert "--config_file" in outcome.stdout
+        assert ("--config_file" in outcome.stdout) == (command != "predict")
     outcome = run("-m", "unf_lopt", cwd=tmp_path)
     assert outcome.returncode == 0 and "evaluate" in outcome.stdout
     assert run("-m", "unf_lopt", "--version", cwd=tmp_path).stdout.startswith("unf_lopt 0.")
+
+
+def test_predict_needs_no_ecosystem(tmp_path):
+    code = WITHOUT.format(missing={"learned_optimization", "tensorflow", "flax"})
+    flags = ["--zoo=sines", "--models=10", "--splits=1", "--predictors=ridge", "--dir=zoo"]
+    outcome = run("-c", code, "predict", *flags, '--settings={"num_steps": 1}', cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (tmp_path / "zoo" / "comparison.md").exists()
 
 
 def test_a_device_that_is_not_there(tmp_path):

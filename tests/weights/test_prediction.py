@@ -1,20 +1,29 @@
 """Predictors: what is invariant stays, what can be learned is, and what is asked for is checked."""
 
+import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.strategies import mlp_spec
 from unf_lopt import predict
 from unf_lopt.weights import (
     PREDICTORS,
+    ZOOS,
     FitOptions,
     Zoo,
+    build_zoo,
     compare,
+    comparison,
     fit,
+    population_of,
+    read_zoo,
     split_models,
     write_comparison,
 )
@@ -86,6 +95,53 @@ def test_splits_have_no_model_twice():
         split_models(100, 3, num_train=90)
 
 
+@given(
+    groups=st.lists(st.integers(0, 30), min_size=60, max_size=120),
+    seed=st.integers(0, 3),
+)
+def test_splits_take_no_group_apart(groups, seed):
+    split = split_models(len(groups), seed, groups=np.array(groups))
+    assert sorted(np.concatenate(split)) == list(range(len(groups)))
+    parts = [{groups[row] for row in part} for part in split]
+    assert sum(map(len, parts)) == len(set(groups))
+
+
+def test_groups_of_one_are_models():
+    alone, grouped = split_models(50, 1), split_models(50, 1, groups=np.arange(50) * 3)
+    for one, other in zip(alone, grouped, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"50 models, and groups of shape \(49,\)"):
+        split_models(50, 1, groups=np.arange(49))
+    with pytest.raises(ValueError, match="make a larger zoo"):
+        split_models(50, 1, groups=np.zeros(50))
+
+
+def test_images_that_are_trained_on_are_not_in_the_test(tmp_path, monkeypatch):
+    population = population_of("images", hidden=2, num_steps=1)
+    population = dataclasses.replace(population, train=lambda keys: _twice(population, keys))
+    zoo = build_zoo(tmp_path, population, 40, shard_size=40)
+    assert len(set(zoo.groups.tolist())) <= 20
+    seen = []
+
+    def watched(name, zoo, split, *others, **options):
+        seen.append(split)
+        return fit(name, zoo, split, *others, **options)
+
+    monkeypatch.setattr(comparison, "fit", watched)
+    compare(read_zoo(tmp_path), ("linear",), num_splits=2)
+    assert len(seen) == 2
+    for split in seen:
+        train, valid, test = (set(zoo.groups[part].tolist()) for part in split)
+        assert not (train & test or train & valid or valid & test)
+
+
+def _twice(population, keys):
+    """Every image in two models."""
+    params, columns = population.train(keys)
+    first = jnp.arange(len(keys)) // 2 * 2
+    return params, {name: x[first] for name, x in columns.items()}
+
+
 def test_a_comparison_is_written(tmp_path):
     zoo = random_zoo()
     found = compare(zoo, ("ridge", "statnn"), num_splits=2, options=QUICK)
@@ -104,13 +160,23 @@ def test_the_command(tmp_path, capsys):
     command = ["--zoo=sines", folder, "--models=20", "--splits=1", settings]
     assert predict.main([*command, "--predictors=ridge"]) == 0
     assert "squared error" in capsys.readouterr().out
-    for wrong, message in [
-        ("--predictors=oracle", "there is no ['oracle']"),
-        ("--models=0", "num_models=0"),
-        ('--settings={"depth": 1}', "no setting ['depth']"),
-        ("--settings=[1]", "JSON such as"),
-        ("--seed=1", "another zoo"),
+    for wrong, code, message in [
+        ("--predictors=oracle", 1, "there is no ['oracle']"),
+        ("--models=0", 1, "num_models=0"),
+        ('--settings={"depth": 1}', 1, "no setting ['depth']"),
+        ("--settings=[1]", 1, "JSON such as"),
+        ("--seed=1", 1, "another zoo"),
+        ("--zoo=additions", 1, "zoo='additions': choose one of"),
+        ("--models=many", 2, "--models=many"),
+        ("--dir=", 2, "--dir=FOLDER"),
+        ("--config_file=small.gin", 2, "config_file"),
     ]:
-        assert predict.main([*command, wrong]) == 1
+        assert predict.main([*command, wrong]) == code
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_the_help_has_every_zoo_and_predictor(capsys):
+    assert predict.main(["--help"]) == 0
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert words >= {*ZOOS, *PREDICTORS}

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from unf_lopt import PermutationSpec
-from unf_lopt.runs import RunError
+from unf_lopt.runs import RunError, read_file
 from unf_lopt.symmetry import SpecError
-from unf_lopt.weights import Addition, Implicit, Zoo, build_zoo, population_of, read_zoo
+from unf_lopt.weights import Adapters, Addition, Implicit, Zoo, build_zoo, population_of, read_zoo
+from unf_lopt.weights import zoo as zoo_module
 
 TINY = {
     "addition": {"hidden": 4, "embedding": 3, "digits": 1, "num_steps": 3},
     "digits_mlp": {"hidden": 4, "num_steps": 3},
     "digits_cnn": {"hidden": 3, "num_steps": 3},
     "images": {"hidden": 3, "num_steps": 3},
+    "adapters": {"hidden": 3, "num_steps": 3, "base_steps": 2, "base_images": 5},
     "sines": {"hidden": 3, "num_steps": 3},
 }
 
@@ -28,8 +30,9 @@ def population():
 
 
 def assert_same(one, other):
-    for a, b in ((one.params, other.params), (one.columns, other.columns)):
-        assert a.keys() == b.keys()
+    for kind in ("params", "columns", "shared"):
+        a, b = getattr(one, kind), getattr(other, kind)
+        assert list(a) == list(b)  # the order too: predictors see tensors in it
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
 
@@ -43,13 +46,55 @@ def test_every_zoo_trains_and_has_its_symmetry(name, tmp_path):
     assert len({x.tobytes() for x in next(iter(zoo.params.values()))}) == 3
 
 
-def test_a_zoo_goes_on_where_it_stopped(population, tmp_path):
+@pytest.mark.parametrize("name", ["sines", "adapters"])
+def test_a_zoo_goes_on_where_it_stopped(name, tmp_path):
+    population = population_of(name, **TINY[name])
     whole = build_zoo(tmp_path / "whole", population, 5, shard_size=2)
     with pytest.raises(KeyboardInterrupt):
         build_zoo(tmp_path / "parts", population, 5, shard_size=2, report=_stop_at(2))
     assert len(read_zoo(tmp_path / "parts")) == 2
     assert_same(build_zoo(tmp_path / "parts", population, 5, shard_size=2), whole)
     assert_same(build_zoo(tmp_path / "whole", population, 3, shard_size=2), whole.first(3))
+    assert_same(read_zoo(tmp_path / "whole"), whole)
+
+
+def test_every_shard_is_read_once(population, tmp_path, monkeypatch):
+    build_zoo(tmp_path, population, 5, shard_size=2)
+    read = []
+    monkeypatch.setattr(zoo_module, "read_file", lambda path: read.append(path) or read_file(path))
+    build_zoo(tmp_path, population, 5, shard_size=2)
+    assert len(read) == len(set(read)) == 4  # three shards, and what the zoo is
+
+
+def test_factors_multiply_the_base_that_is_kept(tmp_path):
+    zoo = build_zoo(tmp_path, population_of("adapters", **TINY["adapters"]), 2, shard_size=2)
+    own = Adapters(**TINY["adapters"])
+    start = own.adapted(zoo.shared, own.init())
+    assert_equal = jax.tree.map(np.testing.assert_array_equal, start, zoo.shared)
+    assert assert_equal.keys() == zoo.shared.keys()
+    factors = {name: x[0] for name, x in zoo.params.items()}
+    made = own.adapted(zoo.shared, factors)["w_1"]
+    expected = zoo.shared["w_1"] * (1 + factors["a_1"] @ factors["b_1"])
+    np.testing.assert_allclose(made, expected, rtol=1e-6)
+    assert zoo.group == "image" and np.all(zoo.groups >= 5)  # none that the base has seen
+
+
+def test_batches_of_every_size_are_drawn():
+    own = Addition(hidden=2, embedding=2, digits=1, num_steps=1, smallest_batch=2, largest_batch=4)
+    _, columns = jax.jit(own.population().train)(jax.random.split(jax.random.key(0), 60))
+    sizes, counts = np.unique(columns["batch_size"], return_counts=True)
+    assert sizes.tolist() == [2, 3, 4] and counts.min() > 5
+
+
+def test_sums_that_weigh_nothing_do_not_count():
+    own = Addition(hidden=4, embedding=3, digits=2)
+    params, (question, answer) = own.init(jax.random.key(0)), own.sums(jax.random.key(1), 5)
+    weights = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(
+        own.loss(params, question, answer, weights),
+        own.loss(params, question[:2], answer[:2]),
+        rtol=1e-6,
+    )
 
 
 def _stop_at(count):
@@ -86,7 +131,10 @@ def test_networks_that_were_trained_elsewhere():
     tree = {"b": np.zeros(2), "w": np.zeros((3, 2))}
     spec = PermutationSpec.from_names({"b": ("h",), "w": ("x", "h")}, tree, fixed={"x"})
     zoo = Zoo.of(spec, [tree, jax.tree.map(np.ones_like, tree)], [0.1, 0.9])
-    assert len(zoo) == 2 and zoo.params["w"].shape == (2, 3, 2)
+    assert len(zoo) == 2 and zoo.params["w"].shape == (2, 3, 2) and zoo.groups is None
+    assert Zoo.of(spec, [tree, tree], [0.1, 0.9], groups=["a", "b"]).groups.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="2 networks and 1 groups"):
+        Zoo.of(spec, [tree, tree], [0.1, 0.9], groups=["a"])
     with pytest.raises(ValueError, match="1 networks and 2 labels"):
         Zoo.of(spec, [tree], [0.1, 0.9])
     with pytest.raises(SpecError):
@@ -106,6 +154,8 @@ def test_settings_that_are_none():
         ("'addition', 'digits_mlp'", lambda: population_of("subtraction")),
         (r"no setting \['depth'\]", lambda: population_of("sines", depth=3)),
         (r"Addition\(hidden=0\)", lambda: population_of("addition", hidden=0)),
+        (r"largest_batch=4\)", lambda: Addition(smallest_batch=5, largest_batch=4)),
+        (r"base_images=1797\)", lambda: population_of("adapters", base_images=1797)),
         ("'own', 'shared'", lambda: dataclasses.replace(Implicit(), initialization="none")),
         (r"num_models=0", lambda: build_zoo("unused", None, 0)),
     ]:

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from unf_lopt._version import __version__
 from unf_lopt.commands import console, errors
 
-# Of every command.
-_SHARED = {
+# Of every command that reads a configuration.
+_CONFIG = {
     "--config_file=NAME": "a gin config, by its name in this package or its path; may be repeated, "
     "later ones win",
     "--gin_bindings='NAME=VALUE'": "sets a macro or a parameter; may be repeated",
     "--gin_import=MODULE": "imports a plugin's module first; may be repeated",
+}
+# Of every command.
+_SHARED = {
     "--traceback": "shows where an error came up, not only what it is",
     "--helpfull": "lists every flag, also of the libraries",
 }
@@ -31,6 +34,8 @@ class Command:
       examples: command lines without the program's name.
       define_flags: defines those flags; is called once.
       run: does it, once the flags are parsed.
+      reads_config: whether it has the ecosystem's flags, the configuration's among them; only then
+        does it need the ecosystem.
     """
 
     name: str
@@ -39,10 +44,11 @@ class Command:
     examples: Sequence[str]
     define_flags: Callable[[], None]
     run: Callable[[], None]
+    reads_config: bool = True
 
     def help(self) -> str:
         """What `--help` prints."""
-        flags = {**self.flags, **_SHARED}
+        flags = {**self.flags, **(_CONFIG if self.reads_config else {}), **_SHARED}
         width = max(map(len, flags))
         lines = [f"  {flag:<{width}}  {text}" for flag, text in flags.items()]
         examples = [f"  unf-lopt {self.name} {example}" for example in self.examples]
@@ -96,10 +102,7 @@ def parse_arguments(command: Command, arguments: Sequence[str]) -> None:
       absl.app.UsageError: an argument that is no flag.
       absl.flags.Error: a flag that is unknown or has no such value.
     """
-    from unf_lopt import ecosystem
-
-    ecosystem.define_flags()
-    command.define_flags()
+    _define_flags(command)
     import gin
     from absl import app, flags
 
@@ -111,11 +114,16 @@ def parse_arguments(command: Command, arguments: Sequence[str]) -> None:
         raise app.UsageError(f"not a flag: {' '.join(rest)}; --help lists the flags.")
 
 
-def _full_help(command: Command) -> str:
-    from unf_lopt import ecosystem
+def _define_flags(command: Command) -> None:
+    if command.reads_config:
+        from unf_lopt import ecosystem
 
-    ecosystem.define_flags()
+        ecosystem.define_flags()
     command.define_flags()
+
+
+def _full_help(command: Command) -> str:
+    _define_flags(command)
     from absl import flags
 
     return f"{command.help()}\n\nAll flags:\n{flags.FLAGS.get_help()}"

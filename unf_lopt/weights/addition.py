@@ -25,32 +25,38 @@ Params = dict[str, jax.Array]
 class Addition:
     """Sequence-to-sequence GRUs on sums of two numbers, written digit by digit.
 
-    The encoder reads ``12+34=``, the decoder writes the answer, last digit first. Learning rate
-    and, through it, success vary from model to model.
+    The encoder reads ``12+34=``, the decoder writes the answer, last digit first. Learning rate,
+    batch size and, through them, success vary from model to model.
 
     Attributes:
       hidden: units of both GRUs.
       embedding: channels of a character.
       digits: of each of the two numbers.
       num_steps: of training.
-      batch_size: sums a step.
+      smallest_batch: sums a step are a whole number, its logarithm uniform between this
+      largest_batch: and this.
       lowest_rate: the learning rate is log-uniform between this
       highest_rate: and this.
 
     Raises:
-      ValueError: at construction, for a number that is not positive.
+      ValueError: at construction, for a number that is not positive, or an empty range.
     """
 
-    hidden: int = 16
+    hidden: int = 24
     embedding: int = 8
     digits: int = 2
     num_steps: int = 2000
-    batch_size: int = 16
-    lowest_rate: float = 3e-4
+    smallest_batch: int = 16
+    largest_batch: int = 48
+    lowest_rate: float = 2e-3
     highest_rate: float = 3e-2
 
     def __post_init__(self) -> None:
         check_positive("Addition", **dataclasses.asdict(self))
+        for low, high in (("smallest_batch", "largest_batch"), ("lowest_rate", "highest_rate")):
+            first, last = getattr(self, low), getattr(self, high)
+            if first > last:
+                raise ValueError(f"Addition({low}={first}, {high}={last}): must not be above it.")
 
     def population(self) -> Population:
         """How the zoo's models are made; the label is ``success``, a share from 0 to 1."""
@@ -75,23 +81,38 @@ class Addition:
         params["output_bias"] = jnp.zeros(10)
         return params
 
-    def loss(self, params: Params, question: jax.Array, answer: jax.Array) -> jax.Array:
-        """Cross entropy of the answer's digits, with the right ones before each given."""
+    def loss(
+        self,
+        params: Params,
+        question: jax.Array,
+        answer: jax.Array,
+        weights: jax.Array | None = None,
+    ) -> jax.Array:
+        """Cross entropy of the answer's digits, with the right ones before each given.
+
+        Args:
+          params: of a model.
+          question: ``[n, 2·digits + 2]``.
+          answer: ``[n, digits + 1]``.
+          weights: ``[n]``, of the sums in the mean; None for the same of all.
+        """
         given = jnp.concatenate([jnp.full_like(answer[:, :1], _EQUALS), answer[:, :-1]], 1)
+        inputs = _inputs(params, "decoder")
 
         def step(state: jax.Array, tokens: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
-            state = _gru(params, "decoder", state, tokens[0])
+            state = _gru(params, "decoder", state, inputs[tokens[0]])
             logits = state @ params["output"] + params["output_bias"]
             return state, optax.softmax_cross_entropy_with_integer_labels(logits, tokens[1])
 
         _, losses = jax.lax.scan(step, self._read(params, question), (given.T, answer.T))
-        return jnp.mean(losses)
+        return jnp.average(jnp.mean(losses, axis=0), weights=weights)
 
     def success(self, params: Params, question: jax.Array, answer: jax.Array) -> jax.Array:
         """The share of sums whose whole answer is right, written without help."""
+        inputs = _inputs(params, "decoder")
 
         def step(carry: tuple[jax.Array, jax.Array], right: jax.Array) -> tuple[Any, Any]:
-            state = _gru(params, "decoder", *carry)
+            state = _gru(params, "decoder", carry[0], inputs[carry[1]])
             token = jnp.argmax(state @ params["output"] + params["output_bias"], -1)
             return (state, token), token == right
 
@@ -110,25 +131,36 @@ class Addition:
 
     def _model(self, key: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
         """A trained model and its columns."""
-        init_key, rate_key, data_key, test_key = jax.random.split(key, 4)
+        init_key, rate_key, batch_key, data_key, test_key = jax.random.split(key, 5)
         rate = log_uniform(rate_key, self.lowest_rate, self.highest_rate)
+        # Half a sum more at either end, so that the ends are drawn as often as what is between.
+        batch = log_uniform(batch_key, self.smallest_batch - 0.5, self.largest_batch + 0.5)
+        batch = jnp.clip(jnp.round(batch), self.smallest_batch, self.largest_batch)
+        # All models are one program: each draws the largest batch and counts its first sums.
+        weights = (jnp.arange(self.largest_batch) < batch).astype(jnp.float32)
 
         def loss(params: Params, key: jax.Array) -> jax.Array:
-            return self.loss(params, *self.sums(key, self.batch_size))
+            return self.loss(params, *self.sums(key, self.largest_batch), weights)
 
         params = train_network(
             loss, self.init(init_key), data_key, num_steps=self.num_steps, learning_rate=rate
         )
-        test = self.sums(test_key, 1000)
+        test = self.sums(test_key, 2000)
         success = self.success(params, *test)
-        columns = {"success": success, "loss": self.loss(params, *test), "learning_rate": rate}
+        columns = {
+            "success": success,
+            "loss": self.loss(params, *test),
+            "learning_rate": rate,
+            "batch_size": batch.astype(jnp.int32),
+        }
         return params, columns
 
     def _read(self, params: Params, question: jax.Array) -> jax.Array:
         """The encoder's last state."""
+        inputs = _inputs(params, "encoder")
 
         def step(state: jax.Array, token: jax.Array) -> tuple[jax.Array, None]:
-            return _gru(params, "encoder", state, token), None
+            return _gru(params, "encoder", state, inputs[token]), None
 
         return jax.lax.scan(step, jnp.zeros((len(question), self.hidden)), question.T)[0]
 
@@ -136,9 +168,13 @@ class Addition:
         return self.sums(jax.random.key(0), 3)
 
 
-def _gru(params: Params, part: str, state: jax.Array, token: jax.Array) -> jax.Array:
+def _inputs(params: Params, part: str) -> jax.Array:
+    """What each character adds to the gates, ``[characters, 3·hidden]``."""
+    return params["embedding"] @ params[f"{part}_input"] + params[f"{part}_bias"]
+
+
+def _gru(params: Params, part: str, state: jax.Array, inputs: jax.Array) -> jax.Array:
     """A step of a gated recurrent unit (Cho et al., arXiv 1406.1078)."""
-    inputs = params["embedding"][token] @ params[f"{part}_input"] + params[f"{part}_bias"]
     update, reset, candidate = jnp.split(inputs, 3, -1)
     of_update, of_reset, of_candidate = jnp.split(state @ params[f"{part}_hidden"], 3, -1)
     update, reset = jax.nn.sigmoid(update + of_update), jax.nn.sigmoid(reset + of_reset)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
@@ -61,9 +62,7 @@ def align(
       ValueError: a number is not positive, the trees differ in channels, or a number in them is
         not finite.
     """
-    for name, number in {"num_starts": num_starts, "max_sweeps": max_sweeps}.items():
-        if number < 1:
-            raise ValueError(f"align({name}={number}): must be 1 or more.")
+    check_counts("align", num_starts=num_starts, max_sweeps=max_sweeps)
     pair = _Pair(spec, params_a, params_b)
     rng = np.random.default_rng(seed)
     orders = (pair.identity, pair.by_size)

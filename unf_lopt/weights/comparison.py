@@ -122,7 +122,7 @@ def compare(
     Args:
       zoo: the models.
       names: of predictors; the first is compared with every other.
-      num_splits: random splits by model, the same for all.
+      num_splits: random splits by model, or by the zoo's groups, the same for all.
       num_train: models to train on; None for all that are left by validation and test.
       options: of networks.
       report: called with a predictor's name, the split's number and its score.
@@ -136,7 +136,10 @@ def compare(
     for name in names:
         predictor(name)
     target = target_of(zoo.labels)
-    splits = [split_models(len(zoo), seed, num_train=num_train) for seed in range(num_splits)]
+    splits = [
+        split_models(len(zoo), seed, groups=zoo.groups, num_train=num_train)
+        for seed in range(num_splits)
+    ]
     found = {name: [] for name in names}
     for (number, split), name in itertools.product(enumerate(splits), names):
         fitted = fit(name, zoo, split, options, seed=number)

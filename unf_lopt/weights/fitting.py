@@ -16,7 +16,6 @@ from unf_lopt._types import PyTree
 from unf_lopt.weights.measures import Target, target_of
 from unf_lopt.weights.predictors import (
     Predictor,
-    features_of,
     network_of,
     permuted,
     predictor,
@@ -73,30 +72,52 @@ class Fitted(NamedTuple):
 
 
 def split_models(
-    count: int, seed: int, *, valid: float = 0.15, test: float = 0.2, num_train: int | None = None
+    count: int,
+    seed: int,
+    *,
+    groups: np.ndarray | None = None,
+    valid: float = 0.15,
+    test: float = 0.2,
+    num_train: int | None = None,
 ) -> Split:
-    """A random split by model.
+    """A random split by model, or by what models belong to.
 
     Args:
       count: of models.
       seed: of the split.
+      groups: what each belongs to, such as the image that it shows, ``[count]``; models of one
+        group are in one part. None: each is a group of its own.
       valid: the share for choosing.
       test: the share for the report.
       num_train: how many of the others are trained on; None for all.
 
     Raises:
-      ValueError: a part is empty, or there are not as many models.
+      ValueError: a part is empty, there are not as many models, or groups are of other models.
     """
-    order = np.random.default_rng(seed).permutation(count)
+    of_models = np.arange(count) if groups is None else np.asarray(groups)
+    if of_models.shape != (count,):
+        raise ValueError(f"split_models: {count} models, and groups of shape {of_models.shape}.")
+    order, ends = _shuffled(of_models, np.random.default_rng(seed))
     tests, valids = round(test * count), round(valid * count)
-    rest = order[tests + valids :]
+    # A group that lies across an end goes to the part before it.
+    tests, both = (int(ends[np.searchsorted(ends, own)]) for own in (tests, tests + valids))
+    rest = order[both:]
     wanted = len(rest) if num_train is None else num_train
-    if not (tests and valids and 0 < wanted <= len(rest)):
+    if not (0 < tests < both and 0 < wanted <= len(rest)):
         raise ValueError(
-            f"{count} models: {tests} for test, {valids} for validation, and {wanted} of "
+            f"{count} models: {tests} for test, {both - tests} for validation, and {wanted} of "
             f"{len(rest)} for training cannot be had; make a larger zoo."
         )
-    return Split(rest[:wanted], order[tests : tests + valids], order[:tests])
+    return Split(rest[:wanted], order[tests:both], order[:tests])
+
+
+def _shuffled(groups: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Models group by group in a random order, and where groups end, 0 being the first end."""
+    names, of_models = np.unique(groups, return_inverse=True)
+    drawn = rng.permutation(len(names))
+    turn = np.argsort(drawn)[of_models]
+    sizes = np.bincount(turn, minlength=len(names))
+    return np.argsort(turn, kind="stable"), np.concatenate([[0], np.cumsum(sizes)])
 
 
 def fit(name: str, zoo: Zoo, split: Split, options: FitOptions, seed: int = 0) -> Fitted:
@@ -120,9 +141,9 @@ def fit(name: str, zoo: Zoo, split: Split, options: FitOptions, seed: int = 0) -
 def _fit_estimator(
     kind: Predictor, target: Target, zoo: Zoo, split: Split, options: FitOptions, seed: int
 ) -> list[tuple[float, Fitted]]:
-    if kind.estimator is None:
-        raise ValueError(f"{kind.title} has neither a network nor an estimator.")
-    features, labels = features_of(zoo.params), zoo.labels.reshape(len(zoo), -1)
+    if kind.estimator is None or kind.features is None:
+        raise ValueError(f"{kind.title} has neither a network nor an estimator with features.")
+    features, labels = kind.features(zoo.params), zoo.labels.reshape(len(zoo), -1)
     labels = labels[:, 0] if target.is_class else labels
     found = []
     for setting in kind.settings:
@@ -182,7 +203,7 @@ def _fit_network(
     valid_labels = jnp.asarray(labels[split.valid])
     found = []
     for setting in kind.settings:
-        best, value = _early_stopped(
+        best, value = early_stopped(
             params,
             optimizer.init(params),
             lambda p, s, rows, own, setting=setting: step(p, s, setting, rows, own),
@@ -200,7 +221,7 @@ def _fit_network(
     return found
 
 
-def _early_stopped(
+def early_stopped(
     params: PyTree,
     state: Any,
     step: Callable[..., tuple[PyTree, Any]],

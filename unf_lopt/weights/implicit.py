@@ -25,6 +25,13 @@ INITIALIZATIONS = ("own", "shared")
 _SINE_SAMPLES = 64
 
 
+def pixels(images: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """Coordinates of pixels from −1 to 1, ``[pixels, 2]``, and their values, ``[n, pixels]``."""
+    sides = [jnp.linspace(-1.0, 1.0, size) for size in images.shape[1:]]
+    places = jnp.stack(jnp.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
+    return places, jnp.asarray(images.reshape(len(images), -1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Implicit:
     """A network from coordinates to values, one for every signal.
@@ -57,21 +64,20 @@ class Implicit:
         )
 
     def digits(self, images: np.ndarray, labels: np.ndarray) -> Population:
-        """Networks of images, drawn with replacement: two models can be of one image.
+        """Networks of images, drawn with replacement: models of one image belong together.
 
         Args:
           images: ``[n, height, width]``, values from 0 to 1.
           labels: ``[n]``, whole numbers: what is to be predicted.
         """
-        sides = [jnp.linspace(-1.0, 1.0, size) for size in images.shape[1:]]
-        places = jnp.stack(jnp.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
-        values, classes = jnp.asarray(images.reshape(len(images), -1)), jnp.asarray(labels)
+        places, values = pixels(images)
+        classes = jnp.asarray(labels)
 
         def signal(key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
             index = jax.random.randint(key, (), 0, len(values))
             return values[index], {"digit": classes[index], "image": index}
 
-        return self._population("images", places, signal, "digit")
+        return self._population("images", places, signal, "digit", group="image")
 
     def sines(self) -> Population:
         """Networks of ``a·sin(f·x)``, f from 0.5 to 10 and a from 0 to 10; both are predicted."""
@@ -111,6 +117,7 @@ class Implicit:
         places: jax.Array,
         signal: Callable[[jax.Array], tuple[jax.Array, dict[str, jax.Array]]],
         label: str,
+        group: str | None = None,
     ) -> Population:
         inputs = places.shape[1]
 
@@ -132,4 +139,4 @@ class Implicit:
 
         params = jax.eval_shape(lambda: self.init(jax.random.key(0), inputs))
         spec = infer_spec(loss, params, jnp.zeros(len(places)))
-        return Population(name, dataclasses.asdict(self), spec, jax.vmap(model), label)
+        return Population(name, dataclasses.asdict(self), spec, jax.vmap(model), label, group)

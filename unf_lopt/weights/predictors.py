@@ -31,8 +31,9 @@ class Predictor:
       title: what a reader calls it.
       network: ``network(spec, width, outputs)`` gives a Haiku function from a model's weights, by
         the spec's paths and standardized, to ``[outputs]``; None for one of scikit-learn's.
-      estimator: ``estimator(setting, is_class)`` gives scikit-learn's estimator on
-        :func:`statistics`; None for a network.
+      estimator: ``estimator(setting, is_class)`` gives scikit-learn's estimator on features; None
+        for a network.
+      features: what such an estimator sees of all models' parameters, ``[models, features]``.
       settings: learning rates, or what the estimator's setting is.
       augmented: whether a model's units are permuted anew whenever it is seen in training.
       invariant: whether predictions are unchanged by permutations of units.
@@ -41,6 +42,7 @@ class Predictor:
     title: str
     network: Callable[[PermutationSpec, int, int], Callable[[Weights], jax.Array]] | None = None
     estimator: Callable[[float, bool], Any] | None = None
+    features: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None
     settings: Sequence[float] = RATES
     augmented: bool = False
     invariant: bool = True
@@ -61,6 +63,21 @@ def statistics(weights: Weights) -> jax.Array:
         for x in weights.values()
     ]
     return jnp.concatenate(of_tensors)
+
+
+def features_of(params: dict[str, np.ndarray]) -> np.ndarray:
+    """Statistics of every tensor, and the logarithms of their sizes, ``[models, features]``.
+
+    Args:
+      params: of all models, ``[models, *shape]``.
+    """
+    found = np.asarray(jax.jit(jax.vmap(statistics))(params), np.float64)
+    return np.concatenate([found, np.log(np.abs(found) + 1e-6)], axis=1)
+
+
+def _entries(params: dict[str, np.ndarray]) -> np.ndarray:
+    """Every entry of every tensor, ``[models, entries]``."""
+    return np.concatenate([x.reshape(len(x), -1) for x in params.values()], axis=1)
 
 
 def predictor(name: str) -> Predictor:
@@ -148,22 +165,19 @@ PREDICTORS: dict[str, Predictor] = {
         "MLP on flat weights, units permuted", _flat, augmented=True, invariant=False
     ),
     "ridge": Predictor(
-        "ridge regression on statistics", estimator=_ridge, settings=(0.1, 1.0, 10.0)
+        "ridge regression on statistics", None, _ridge, features_of, settings=(0.1, 1.0, 10.0)
     ),
     "boosting": Predictor(
-        "gradient boosting on statistics", estimator=_boosting, settings=(0.03, 0.1, 0.3)
+        "gradient boosting on statistics", None, _boosting, features_of, settings=(0.03, 0.1, 0.3)
+    ),
+    "linear": Predictor(
+        "linear probe of flat weights",
+        estimator=_ridge,
+        features=_entries,
+        settings=(1.0, 10.0, 100.0),
+        invariant=False,
     ),
 }
-
-
-def features_of(params: dict[str, np.ndarray]) -> np.ndarray:
-    """What scikit-learn's estimators see: statistics, and the logarithms of their sizes.
-
-    Args:
-      params: of all models, ``[models, *shape]``.
-    """
-    found = np.asarray(jax.jit(jax.vmap(statistics))(params), np.float64)
-    return np.concatenate([found, np.log(np.abs(found) + 1e-6)], axis=1)
 
 
 def standardized(

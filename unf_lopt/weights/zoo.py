@@ -1,8 +1,8 @@
 """Many trained networks of one architecture, with what is known of each.
 
 A zoo is a folder: ``zoo.json`` says what it is and has the spec, ``shard_N.safetensors`` has the
-parameters with the models as first axis and their columns, and ``table.csv`` the columns as text.
-All are readable without this package.
+parameters with the models as first axis and their columns, ``table.csv`` the columns as text, and
+``shared.safetensors`` what all models have in common. All are readable without this package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
 from unf_lopt.runs import RunError, read_file, write_whole
 from unf_lopt.symmetry import PermutationSpec
 
-_DESCRIPTION, _TABLE = "zoo.json", "table.csv"
+_DESCRIPTION, _TABLE, _SHARED = "zoo.json", "table.csv", "shared.safetensors"
 _PARAMETER, _COLUMN = "parameter:", "column:"
 
 Columns = dict[str, np.ndarray]
@@ -40,15 +41,21 @@ class Population:
       settings: plain data that say what is trained; another zoo has others.
       spec: the weight space of every model.
       train: from keys, one a model, to ``(params, columns)``: a tree with the models as first axis,
-        and arrays ``[models]`` or ``[models, ...]`` by name. It is compiled once.
+        and arrays ``[models]`` or ``[models, ...]`` by name. It is compiled once. What all share
+        is its second argument, if there is something.
       label: the column that is to be predicted.
+      group: the column that says which models belong together, so that none of them is trained on
+        while another is for the test; None if no two do.
+      shared: makes what all models share, arrays by name, once for a zoo; None if that is nothing.
     """
 
     name: str
     settings: Mapping[str, Any]
     spec: PermutationSpec
-    train: Callable[[jax.Array], tuple[PyTree, dict[str, jax.Array]]]
+    train: Callable[..., tuple[PyTree, dict[str, jax.Array]]]
     label: str
+    group: str | None = None
+    shared: Callable[[], dict[str, jax.Array]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Zoo:
       columns: what is known of the models, ``[models, ...]``.
       label: the column that is to be predicted.
       settings: how they were trained.
+      group: as of :class:`Population`.
+      shared: what all models have in common, by name.
     """
 
     name: str
@@ -70,10 +79,17 @@ class Zoo:
     columns: Columns
     label: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    group: str | None = None
+    shared: Columns = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, spec: PermutationSpec, networks: Sequence[PyTree], labels: Any, name: str = "own"
+        cls,
+        spec: PermutationSpec,
+        networks: Sequence[PyTree],
+        labels: Any,
+        name: str = "own",
+        groups: Any = None,
     ) -> Zoo:
         """One of networks that were trained elsewhere.
 
@@ -82,17 +98,23 @@ class Zoo:
           networks: a tree of it for each.
           labels: what is to be predicted of each, ``[networks, ...]``.
           name: for the report.
+          groups: what each belongs to, such as the run whose checkpoint it is, ``[networks]``:
+            networks of one group are never in two parts of a split. None if no two belong together.
 
         Raises:
           SpecError: a tree does not fit the spec.
-          ValueError: there are not as many labels as networks.
+          ValueError: there are not as many labels, or groups, as networks.
         """
-        labels = np.asarray(labels)
-        if not networks or len(networks) != len(labels):
-            raise ValueError(f"Zoo.of: {len(networks)} networks and {len(labels)} labels.")
+        columns = {"label": np.asarray(labels)}
+        if groups is not None:
+            columns["group"] = np.asarray(groups)
+        for column, own in columns.items():
+            if not networks or len(networks) != len(own):
+                raise ValueError(f"Zoo.of: {len(networks)} networks and {len(own)} {column}s.")
         leaves = zip(*(spec.flatten(own)[0] for own in networks), strict=True)
         params = {path: np.stack(own) for path, own in zip(spec.paths, leaves, strict=True)}
-        return cls(name, spec, params, {"label": labels}, "label")
+        group = None if groups is None else "group"
+        return cls(name, spec, params, columns, "label", group=group)
 
     def __len__(self) -> int:
         return len(self.columns[self.label])
@@ -101,6 +123,11 @@ class Zoo:
     def labels(self) -> np.ndarray:
         """What is to be predicted, ``[models, ...]``."""
         return self.columns[self.label]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """What each model belongs to, ``[models]``; None if no two belong together."""
+        return None if self.group is None else self.columns[self.group]
 
     def first(self, count: int) -> Zoo:
         """The first models of it."""
@@ -139,21 +166,24 @@ def build_zoo(
       ValueError: a number is not positive.
       RunError: the folder has another zoo, or a damaged file.
     """
-    for name, number in {"num_models": num_models, "shard_size": shard_size}.items():
-        if number < 1:
-            raise ValueError(f"build_zoo({name}={number}): must be 1 or more.")
+    check_counts("build_zoo", num_models=num_models, shard_size=shard_size)
     path = pathlib.Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    _describe(path, population, seed, shard_size)
+    described = _describe(path, population, seed, shard_size)
+    shared = _share(path, population)
     train = jax.jit(population.train)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(num_models))
+    shards = []
     for start in range(0, num_models, shard_size):
         own = keys[start : start + shard_size]
         file = _shard(path, start // shard_size)
-        if not file.exists() or len(_read_shard(file)[1][population.label]) < len(own):
-            write_whole(file, save(_flat(population.spec, *train(own))))
+        shard = _read_shard(file) if file.exists() else None
+        if shard is None or len(shard.columns[population.label]) < len(own):
+            shard = _trained(population.spec, *train(own, *([shared] if shared else [])))
+            write_whole(file, save(shard.arrays()))
+        shards.append(shard)
         report(min(start + shard_size, num_models))
-    zoo = read_zoo(path).first(num_models)
+    zoo = _joined(described, shared, shards).first(num_models)
     write_whole(path / _TABLE, _as_table(zoo.columns).encode())
     return zoo
 
@@ -171,59 +201,89 @@ def read_zoo(folder: str | pathlib.Path) -> Zoo:
         files.append(_shard(path, len(files)))
     if not files:
         raise RunError(f"{path} has no models yet: no {_shard(path, 0).name}.")
-    parts = [_read_shard(file) for file in files]
-    params, columns = (
-        {name: np.concatenate([part[i][name] for part in parts]) for name in parts[0][i]}
-        for i in range(2)
-    )
-    return Zoo(
-        described["name"],
-        PermutationSpec.from_json(json.dumps(described["spec"])),
-        params,
-        columns,
-        described["label"],
-        described["settings"],
-    )
+    shared = _load(path / _SHARED) if (path / _SHARED).exists() else {}
+    return _joined(described, shared, [_read_shard(file) for file in files])
 
 
-def _describe(path: pathlib.Path, population: Population, seed: int, shard_size: int) -> None:
-    """Writes what the zoo is, or checks that it is the one that is there."""
+class _Shard(NamedTuple):
+    """Some of the models: parameters by path, and columns, each ``[models, ...]``."""
+
+    params: Columns
+    columns: Columns
+
+    def arrays(self) -> Columns:
+        """As a file names them."""
+        params = {f"{_PARAMETER}{path}": x for path, x in self.params.items()}
+        return params | {f"{_COLUMN}{name}": x for name, x in self.columns.items()}
+
+
+def _joined(described: Mapping[str, Any], shared: Columns, shards: Sequence[_Shard]) -> Zoo:
+    """One zoo; the order of its arrays does not depend on which shards come from a file."""
+    spec = PermutationSpec.from_json(json.dumps(described["spec"]))
+    params = {path: np.concatenate([own.params[path] for own in shards]) for path in spec.paths}
+    names = sorted(shards[0].columns)
+    columns = {name: np.concatenate([own.columns[name] for own in shards]) for name in names}
+    label, group, settings = described["label"], described.get("group"), described["settings"]
+    return Zoo(described["name"], spec, params, columns, label, settings, group, shared)
+
+
+def _describe(
+    path: pathlib.Path, population: Population, seed: int, shard_size: int
+) -> dict[str, Any]:
+    """Writes what the zoo is, or checks that it is the one that is there; gives it as data."""
     described = {
         "name": population.name,
         "label": population.label,
         "settings": {**population.settings, "seed": seed, "shard_size": shard_size},
         "spec": json.loads(population.spec.to_json()),
     }
+    if population.group is not None:
+        described["group"] = population.group
     text = json.dumps(described, indent=1).encode()
     file = path / _DESCRIPTION
     if not file.exists():
         write_whole(file, text)
     elif json.loads(read_file(file)) != json.loads(text):
         raise RunError(f"{path} has another zoo; its {_DESCRIPTION} says which. Name a new folder.")
+    return described
 
 
-def _flat(spec: PermutationSpec, params: PyTree, columns: Mapping[str, Any]) -> Columns:
+def _share(path: pathlib.Path, population: Population) -> Columns:
+    """What all models share; made, unless it is there from a call before."""
+    if population.shared is None:
+        return {}
+    file = path / _SHARED
+    if not file.exists():
+        made = {name: np.asarray(x) for name, x in population.shared().items()}
+        write_whole(file, save(made))
+    return _load(file)
+
+
+def _trained(spec: PermutationSpec, params: PyTree, columns: Mapping[str, Any]) -> _Shard:
     leaves = jax.vmap(lambda tree: spec.flatten(tree)[0])(params)
-    named = {f"{_PARAMETER}{path}": x for path, x in zip(spec.paths, leaves, strict=True)}
-    named |= {f"{_COLUMN}{name}": x for name, x in columns.items()}
-    return {name: np.ascontiguousarray(x) for name, x in named.items()}
+    named = dict(zip(spec.paths, leaves, strict=True)), columns
+    return _Shard(*({name: np.ascontiguousarray(x) for name, x in own.items()} for own in named))
 
 
-def _read_shard(file: pathlib.Path) -> tuple[Columns, Columns]:
-    """Parameters and columns.
+def _read_shard(file: pathlib.Path) -> _Shard:
+    arrays = _load(file)
+    found = [
+        {name.removeprefix(kind): x for name, x in arrays.items() if name.startswith(kind)}
+        for kind in (_PARAMETER, _COLUMN)
+    ]
+    return _Shard(*found)
+
+
+def _load(file: pathlib.Path) -> Columns:
+    """Arrays of a file by name, in the order of names: safetensors gives them in a random one.
 
     Raises:
       RunError: the file is damaged.
     """
     try:
-        arrays = load(read_file(file))
+        return dict(sorted(load(read_file(file)).items()))
     except SafetensorError as error:
         raise RunError(f"{file} is damaged ({error}); remove it, and it is made again.") from None
-    found = [
-        {name.removeprefix(kind): x for name, x in arrays.items() if name.startswith(kind)}
-        for kind in (_PARAMETER, _COLUMN)
-    ]
-    return found[0], found[1]
 
 
 def _as_table(columns: Columns) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from unf_lopt._options import check_option
+from unf_lopt.weights.adapters import Adapters
 from unf_lopt.weights.addition import Addition
 from unf_lopt.weights.classifiers import Classifiers
 from unf_lopt.weights.implicit import Implicit
@@ -42,15 +43,24 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(-1, 8, 8).astype(np.float32) / 16, labels.astype(np.int32)
 
 
-def _classifiers(settings: Classifiers) -> Population:
+def digits_apart() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Digits that classifiers of a zoo are trained on, and those that they are tested on.
+
+    Returns:
+      Images ``[n, 8, 8]`` from 0 to 1 and labels ``[n]`` from 0 to 9, of either.
+    """
     images, labels = _digits()
     order = np.random.default_rng(0).permutation(len(images))
     tests = round(_TEST_SHARE * len(images))
     test, train = order[:tests], order[tests:]
-    return settings.population((images[train], labels[train]), (images[test], labels[test]))
+    return (images[train], labels[train]), (images[test], labels[test])
 
 
-def _images(settings: Implicit) -> Population:
+def _classifiers(settings: Classifiers) -> Population:
+    return settings.population(*digits_apart())
+
+
+def _images(settings: Implicit | Adapters) -> Population:
     return settings.digits(*_digits())
 
 
@@ -62,6 +72,7 @@ KINDS: dict[str, Kind] = {
     "images_shared": Kind(
         "digits as SIRENs, all from one start", Implicit, {"initialization": "shared"}, _images
     ),
+    "adapters": Kind("digits as factors of one SIREN", Adapters, {}, _images),
     "sines": Kind("sine waves as SIRENs", Implicit, {}, Implicit.sines),
 }
 
