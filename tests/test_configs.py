@@ -64,7 +64,7 @@ def test_what_shipped_optimizers_were_trained_with(name):
         bound.get("task_families", ()),
         bound["estimator_fn"],
     )
-    assert len(estimators) == (4 if name == "universal" else 1)
+    assert len(estimators) == {"universal": 4, "universal_controller": 11}.get(name, 1)
     assert all(type(own).__name__ == "HorizonES" for own in estimators)
 
 
