@@ -59,7 +59,8 @@ def test_the_map_commutes_with_permutations_and_starts_as_the_identity(fixed_axe
 
 def test_networks_that_were_not_trained_on_do_better():
     inputs = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
-    adapted = fit_adaptation(ZOO, loss, [inputs], SPLIT, FitOptions(width=4, epochs=15))
+    options = FitOptions(width=4, epochs=60, batch_size=8)
+    adapted = fit_adaptation(ZOO, loss, [inputs], SPLIT, options, rates=(1e-2,))
     networks = [model(ZOO, number) for number in SPLIT.test]
     before = np.mean([loss(own, inputs) for own in networks])
     after = np.mean([loss(adapted(own), inputs) for own in networks])
