@@ -13,7 +13,7 @@ PACKAGE = "unf_lopt"
 
 # From the bottom up; a room imports from rows below its own, never from its own row or above.
 ROWS = (
-    ("_types", "_options", "_version"),
+    ("_types", "_options", "_version", "_files"),
     ("symmetry", "runs", "processes"),
     ("layers",),
     ("optimizers", "ecosystem"),

@@ -1,8 +1,14 @@
 """The command that shows a task's symmetry."""
 
+import pathlib
+import re
+from xml.etree import ElementTree
+
 import pytest
 
 from unf_lopt import ecosystem, inspect
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -24,6 +30,49 @@ def test_the_task_of_a_config(run):
     assert printed.count("axis 0 is [mlp/~/linear_0/w:0]\n    frozen: data") == 1
     # Pixels that are black in every image of the batch cannot be told apart on numbers.
     assert "maximality: not refuted" in printed
+
+
+def test_a_picture(run, tmp_path):
+    path = tmp_path / "demo.svg"
+    code, printed = run("--config_file=demo.gin", "--noverify", f"--draw={path}")
+    assert code == 0, printed
+    assert f"picture: {path}" in printed
+    root = ElementTree.parse(path).getroot()
+    assert root.find("{*}title").text == "ImageMLP_Digits8_Relu32"
+    assert [own.name for own in tmp_path.iterdir()] == ["demo.svg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("demo.png", "must name a file that ends in .svg"),
+        ("", "must name a file that ends in .svg"),
+        (".svg", "must name a file that ends in .svg"),
+        ("folder.svg", "is a folder; name a file in it"),
+        ("none/demo.svg", "there is no folder none; make it first"),
+    ],
+)
+def test_a_picture_that_cannot_be_written(run, tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.svg").mkdir()
+    code, printed = run("--config_file=demo.gin", f"--draw={name}")
+    assert code == 1
+    assert printed == f"unf-lopt inspect: --draw={name}: {message}.\n"
+    assert [own.name for own in tmp_path.iterdir()] == ["folder.svg"]
+
+
+def test_the_picture_of_the_documentation_is_the_one_that_its_command_writes(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    page = (ROOT / "docs" / "symmetry.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^python -m unf_lopt.inspect (.*--draw=.*)$", page, re.MULTILINE)
+    code, printed = run(*line.split())
+    assert code == 0, printed
+    (own,) = (tmp_path / "docs").iterdir()
+    assert f"]({own.name})" in page
+    assert own.read_bytes() == (ROOT / "docs" / own.name).read_bytes()
 
 
 def test_a_task_that_is_not_there(run):

@@ -1,7 +1,8 @@
 """``python -m unf_lopt.inspect``: the permutation symmetry of a task, and its verification.
 
 The task is that of a config (``--config_file``, ``--gin_bindings``) or one by its gin name
-(``--task``). ``--explain=PATH:AXIS`` says what tied or froze an axis.
+(``--task``). ``--explain=PATH:AXIS`` says what tied or froze an axis, ``--draw=FILE.svg`` writes a
+picture.
 """
 
 from __future__ import annotations
@@ -30,20 +31,24 @@ def define_flags() -> None:
     flags.DEFINE_multi_string(
         "explain", [], "PATH:AXIS, such as mlp/~/linear_0/w:1; may be repeated."
     )
+    flags.DEFINE_string("draw", None, "An SVG file to write a picture of the symmetry to.")
     # In place of the ecosystem's number of a replica.
     flags.DEFINE_string("task", None, "The gin name of a task or family.", allow_override=True)
 
 
 def run() -> None:
-    """Prints the table, what is to be explained, and the verification.
+    """Prints the table, what is to be explained, and the verification; writes the picture.
 
     Raises:
       absl.app.UsageError: no task is named, or an axis to explain that there is not.
+      ValueError: the picture cannot be written where it is to be.
       SymmetryError: the verification fails.
     """
     from absl import app, flags
 
     places = [_place(place) for place in flags.FLAGS.explain]
+    if flags.FLAGS.draw is not None:
+        surroundings.check_file("--draw", flags.FLAGS.draw, ".svg")
     surroundings.check_devices()
     family = _task_family()
     spec = ecosystem.spec_of(family, randomness=flags.FLAGS.randomness)
@@ -54,6 +59,8 @@ def run() -> None:
     print(f"{family.name}\n\n{spec}")
     for text in explained:
         print(f"\n{text}")
+    if flags.FLAGS.draw is not None:
+        print(f"\npicture: {spec.draw(family.name).save(flags.FLAGS.draw)}")
     if flags.FLAGS.verify:
         result = ecosystem.verify_spec_of(
             family, spec, randomness=flags.FLAGS.randomness, maximality=flags.FLAGS.maximality
@@ -104,11 +111,15 @@ COMMAND = commands.Command(
     flags={
         "--task=NAME": "a task or family by its gin name, in place of a config's",
         "--explain=PATH:AXIS": "what tied or froze an axis, such as w:1; may be repeated",
+        "--draw=FILE.svg": "writes a picture of the symmetry",
         "--noverify": "without the verification on numbers",
         "--nomaximality": "without the search for symmetries that were not found",
         "--randomness=KIND": "what random draws in the loss do: frozen or in_distribution",
     },
-    examples=("--config_file=demo.gin", "--task=QuadraticTask --explain=:0"),
+    examples=(
+        "--config_file=demo.gin --draw=demo.svg",
+        "--task=QuadraticTask --explain=:0",
+    ),
     define_flags=define_flags,
     run=run,
 )

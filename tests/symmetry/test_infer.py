@@ -9,6 +9,7 @@ import pytest
 
 import unf_lopt
 from unf_lopt import PermutationSpec, SpecError, common_refinement, infer_spec
+from unf_lopt.symmetry.inference import _source
 
 PARAMS = {"w": jnp.zeros((5, 3)), "b": jnp.zeros(3), "v": jnp.zeros(3)}
 
@@ -180,3 +181,8 @@ def test_the_common_refinement():
         common_refinement([one, PermutationSpec.from_names({"a": ("p",)}, {"a": jnp.zeros(4)})])
     with pytest.raises(SpecError, match="at least one"):
         common_refinement([])
+
+
+def test_a_notebooks_cell_is_not_told_by_its_temporary_file():
+    assert _source._show("/any/ipykernel_12/345.py", 7, "loss") == "a cell:7 (loss)"
+    assert _source._show("/any/kernel/345.py", 7, "loss") == "/any/kernel/345.py:7 (loss)"

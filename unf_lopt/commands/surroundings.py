@@ -48,6 +48,27 @@ def check_folder(name: str, path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{name}={path}: cannot be written to ({nearest}); choose another.")
 
 
+def check_file(name: str, path: str | os.PathLike[str], suffix: str) -> None:
+    """Checks that a file can be written, in a folder that is there; makes nothing.
+
+    Args:
+      name: of the flag.
+      path: the file.
+      suffix: what its name ends in.
+
+    Raises:
+      ValueError: it cannot, or its name ends in something else.
+    """
+    file = pathlib.Path(path)
+    if file.suffix.lower() != suffix or file.name.lower() == suffix:
+        raise ValueError(f"{name}={path}: must name a file that ends in {suffix}.")
+    if file.is_dir():
+        raise ValueError(f"{name}={path}: is a folder; name a file in it.")
+    if not file.parent.is_dir():
+        raise ValueError(f"{name}={path}: there is no folder {file.parent}; make it first.")
+    check_folder(name, file.parent)
+
+
 def need(*modules: str) -> None:
     """Imports modules that are needed at the end, so that what is missing is known at once.
 

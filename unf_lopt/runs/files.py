@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pathlib
 
+from unf_lopt._files import write_whole
 from unf_lopt.runs.errors import RunError
 
-
-def write_whole(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file so that at any moment it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+__all__ = ["checksum", "read_file", "write_whole"]
 
 
 def checksum(data: bytes) -> str:

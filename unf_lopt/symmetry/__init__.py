@@ -13,12 +13,14 @@ from unf_lopt.symmetry._errors import SpecError, SymmetryError
 from unf_lopt.symmetry._spec import PermutationSpec
 from unf_lopt.symmetry._trees import leaf_paths, path_string
 from unf_lopt.symmetry._views import block_axes
+from unf_lopt.symmetry.drawing import Picture
 from unf_lopt.symmetry.inference import common_refinement, infer_spec
 from unf_lopt.symmetry.verification import Verification, verify_spec
 
 __all__ = [
     "Axis",
     "PermutationSpec",
+    "Picture",
     "Product",
     "SpecError",
     "Sum",

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from unf_lopt._types import PyTree
-from unf_lopt.symmetry import _axes
+from unf_lopt.symmetry import _axes, _text
 from unf_lopt.symmetry._arrays import namespace
 from unf_lopt.symmetry._axes import Axis, Product, Sum
 from unf_lopt.symmetry._errors import SpecError
@@ -27,6 +27,7 @@ from unf_lopt.symmetry._names import (
 from unf_lopt.symmetry._provenance import Provenance
 from unf_lopt.symmetry._trees import leaf_paths, path_string
 from unf_lopt.symmetry._views import View, block_axes
+from unf_lopt.symmetry.drawing import Picture, draw
 
 __all__ = ["PermutationSpec", "path_string"]
 
@@ -305,7 +306,7 @@ class PermutationSpec:
         axes = self.axes[self.paths.index(path)]
         if not 0 <= axis < len(axes):
             raise SpecError(f"explain({path!r}, {axis}): '{path}' has {len(axes)} axes.")
-        shown = self._show(axes[axis])
+        shown = _text.shown(axes[axis], self.fixed)
         if self.provenance is None:
             return f"{path} axis {axis} is {shown}: written by hand."
         return f"{path} axis {axis} is {shown}\n{self.provenance.explain(path, axis)}"
@@ -365,39 +366,25 @@ class PermutationSpec:
 
     def difference(self, other: PermutationSpec) -> str:
         """What distinguishes two specs, one line a difference; empty if they are equal."""
-        lines = []
-        mine, theirs = (
-            {path: tuple(map(_axes.show, own)) for path, own in zip(s.paths, s.axes, strict=True)}
-            for s in (self, other)
-        )
-        for path in sorted(mine.keys() | theirs.keys()):
-            if mine.get(path) != theirs.get(path):
-                lines.append(f"'{path}': {mine.get(path)} against {theirs.get(path)}")
-        for space in sorted(self.spaces.keys() | other.spaces.keys()):
-            if self.spaces.get(space) != other.spaces.get(space):
-                sizes = f"{self.spaces.get(space)} against {other.spaces.get(space)}"
-                lines.append(f"size of '{space}': {sizes}")
-        if self.fixed != other.fixed:
-            lines.append(f"fixed: {sorted(self.fixed)} against {sorted(other.fixed)}")
-        return "\n".join(lines)
+        return _text.difference(self, other)
+
+    def draw(self, title: str = "") -> Picture:
+        """A picture of the symmetry, as SVG.
+
+        Every parameter is a box with its path, its shape and its axes; every group has a colour, a
+        letter, and an entry in the legend. Fixed axes are grey.
+
+        Args:
+          title: the heading, by default "Permutation symmetry".
+
+        Returns:
+          The picture. A notebook shows it, ``.save(path)`` writes it; the same spec has the same.
+        """
+        return draw(self, title)
 
     def __str__(self) -> str:
         """A table a person can read; fixed spaces in square brackets."""
-        rows = [("parameter", "shape", "axes")]
-        for path, shape, axes in zip(self.paths, self.shapes, self.axes, strict=True):
-            shown = ", ".join(map(self._show, axes))
-            rows.append((path, "×".join(map(str, shape)) or "scalar", shown))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        groups = ", ".join(f"{name} ({size})" for name, size in self.groups.items())
-        lines.append(f"groups: {groups or 'none'}")
-        if self.provenance and self.provenance.without_rule:
-            named = ", ".join(map(str, self.provenance.without_rule.values()))
-            lines.append(f"frozen for lack of a rule: {named}")
-        return "\n".join(lines)
-
-    def _show(self, axis: Axis) -> str:
-        return _axes.show(axis, lambda name: f"[{name}]" if name in self.fixed else name)
+        return _text.table(self)
 
     def _check_permutation(self, permutation: Permutation, method: str = "permute") -> None:
         for name, index in permutation.items():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 import sysconfig
 from typing import Any
 
 from jax._src import source_info_util
 
+# What Jupyter writes a cell to, for Python to read; the file says nothing to its user.
+_CELL = re.compile(r".*[/\\]ipykernel_\d+[/\\]\d+\.py")
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")})
 
 
@@ -44,4 +47,4 @@ def _show(file_name: str, line: int, function: str) -> str:
         file_name = (
             file_name.removeprefix(library).lstrip("/") if library in file_name else file_name
         )
-    return f"{file_name}:{line} ({function})"
+    return f"{_CELL.sub('a cell', file_name)}:{line} ({function})"
