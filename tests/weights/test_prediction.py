@@ -167,7 +167,7 @@ def test_the_command(tmp_path, capsys):
         ("--zoo=additions", 1, "zoo='additions': choose one of"),
         ("--models=many", 2, "--models=many"),
         ("--dir=", 2, "--dir=FOLDER"),
-        ("--config_file=small.gin", 2, "config_file"),
+        ("--no_such_flag=1", 2, "no_such_flag"),
     ]:
         assert predict.main([*command, wrong]) == code
         error = capsys.readouterr().err
