@@ -103,17 +103,17 @@ class Outcome:
     @property
     def contestants(self) -> list[Contestant]:
         """All that took part."""
-        return next(iter(self.tasks.values())).contestants
+        return self._any_task.contestants
 
     @property
     def protocol(self) -> Protocol:
         """Seeds and steps."""
-        return next(iter(self.tasks.values())).protocol
+        return self._any_task.protocol
 
     @property
     def target(self) -> str:
         """The split whose loss is to be reached soon."""
-        return next(iter(self.tasks.values())).target
+        return self._any_task.target
 
     @property
     def baselines(self) -> list[Contestant]:
@@ -125,6 +125,11 @@ class Outcome:
         """What the report is about: the first learned optimizer, or the first of all."""
         learned = [own for own in self.contestants if own.kind == LEARNED]
         return (learned or self.contestants)[0]
+
+    @property
+    def _any_task(self) -> TaskOutcome:
+        """One of the tasks, which have all but themselves in common."""
+        return next(iter(self.tasks.values()))
 
 
 def _final(curves: Curves, split: str) -> float:

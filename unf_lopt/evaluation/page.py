@@ -11,14 +11,13 @@ import numpy as np
 
 from unf_lopt.evaluation import charts, tables, verdict
 from unf_lopt.evaluation.outcome import TRAIN, VALID, Outcome, TaskOutcome
-from unf_lopt.evaluation.results import BEST
+from unf_lopt.evaluation.results import BEST, LOSSES
 
 Summary = dict[str, Any]
 
 # The browser itself refuses whatever would leave the file.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 _LEARNED = ' class="learned"'
-_SPLITS = {"train": "Training loss", "test": "Test loss"}
 
 
 def page(outcome: Outcome, summary: Summary) -> str:
@@ -217,13 +216,13 @@ def _tasks(outcome: Outcome, summary: Summary) -> str:
 
 def _curves(own: TaskOutcome, summary: Summary, task: str) -> str:
     figures = []
-    for split, title in _SPLITS.items():
+    for split, loss in LOSSES.items():
         start = max(curves.loss[split][:, 0].max() for curves in own.curves.values())
         figures.append(
             charts.lines(
                 next(iter(own.curves.values())).steps,
                 [_series(own, summary, one.name, split) for one in own.contestants],
-                title=title,
+                title=_capital(loss),
                 note="mean over seeds; band: lowest to highest seed",
                 unit="inner step",
                 ceiling=1.5 * float(start),

@@ -145,8 +145,8 @@ def _on_task(outcome: TaskOutcome, name: str) -> dict[str, Any]:
     """One contestant on one task."""
     (own,) = (one for one in outcome.contestants if one.name == name)
     curves, best = outcome.of(name), outcome.of(outcome.reference)
-    setting = outcome.setting(name)
     of_split = {split: outcome.setting(name, split) for split in SPLITS}
+    setting = of_split[outcome.target]
     found = {
         **{split: _statistics(outcome.of(name, split).final(split)) for split in SPLITS},
         "diverged": outcome.diverged(name),

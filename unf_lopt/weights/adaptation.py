@@ -19,6 +19,7 @@ from unf_lopt._types import PyTree
 from unf_lopt.layers import UNF
 from unf_lopt.weights.fitting import FitOptions, Split, early_stopped
 from unf_lopt.weights.predictors import RATES, Weights
+from unf_lopt.weights.training import clipped_adam
 from unf_lopt.weights.zoo import Zoo
 
 _EXAMPLES = 64  # that each network of a step is judged on
@@ -68,14 +69,12 @@ def fit_adaptation(
         each = jax.vmap(lambda weights: loss(mapped(theta, weights), *examples))
         return jnp.mean(each(own))
 
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
-
     @jax.jit
     def update(theta: PyTree, state: Any, rate: Any, own: Weights, key: jax.Array) -> Any:
         chosen = jax.random.randint(key, (_EXAMPLES,), 0, counts[0])
         grad = jax.grad(mean_loss)(theta, own, *(x[chosen] for x in examples))
-        changes, state = optimizer.update(grad, state)
-        return optax.apply_updates(theta, jax.tree.map(lambda u: -rate * u, changes)), state
+        changes, state = clipped_adam(rate).update(grad, state)
+        return optax.apply_updates(theta, changes), state
 
     def of(rows: np.ndarray) -> Weights:
         return {path: x[rows] for path, x in zoo.params.items()}
@@ -84,7 +83,7 @@ def fit_adaptation(
     tried = [
         early_stopped(
             theta,
-            optimizer.init(theta),
+            clipped_adam(rate).init(theta),
             lambda theta, state, rows, key, rate=rate: update(theta, state, rate, of(rows), key),
             lambda theta: float(valid_loss(theta, valid, *examples)),
             split.train,

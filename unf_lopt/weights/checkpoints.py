@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
 import zipfile
 
@@ -42,7 +43,7 @@ def read_network(path: str | pathlib.Path) -> PyTree:
     try:
         if path.suffix == ".safetensors":
             return load(data)
-        with np.load(path) as arrays:  # refuses what is pickled
+        with np.load(io.BytesIO(data)) as arrays:  # refuses what is pickled
             return dict(arrays)
     except (SafetensorError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} cannot be read as {path.suffix}: {_first_line(error)}.") from error

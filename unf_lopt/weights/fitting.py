@@ -21,6 +21,7 @@ from unf_lopt.weights.predictors import (
     predictor,
     standardized,
 )
+from unf_lopt.weights.training import clipped_adam
 from unf_lopt.weights.zoo import Zoo
 
 
@@ -184,10 +185,9 @@ def _fit_network(
             keys = jax.random.split(key, len(own_labels))
             own = jax.vmap(lambda tree, key: permuted(zoo.spec, tree, key))(own, keys)
         grad = jax.grad(loss)(params, own, own_labels)
-        updates, state = optimizer.update(grad, state, params)
-        return optax.apply_updates(params, jax.tree.map(lambda u: -rate * u, updates)), state
+        updates, state = clipped_adam(rate).update(grad, state, params)
+        return optax.apply_updates(params, updates), state
 
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
     outputs_of = jax.jit(apply)
 
     # Models are arguments of the programs: a whole zoo as a constant takes long to compile.
@@ -205,7 +205,7 @@ def _fit_network(
     for setting in kind.settings:
         best, value = early_stopped(
             params,
-            optimizer.init(params),
+            clipped_adam(setting).init(params),
             lambda p, s, rows, own, setting=setting: step(p, s, setting, rows, own),
             lambda p: float(
                 target.loss(*map(jnp.asarray, (outputs(p, split.valid), valid_labels)))

@@ -12,6 +12,16 @@ import optax
 from unf_lopt._types import PyTree
 
 
+def clipped_adam(learning_rate: Any, clip: float = 1.0) -> optax.GradientTransformation:
+    """Adam with clipped gradients; its state is the same for every rate.
+
+    Args:
+      learning_rate: may be traced.
+      clip: largest Euclidean norm of a gradient.
+    """
+    return optax.chain(optax.clip_by_global_norm(clip), optax.adam(learning_rate))
+
+
 def train_network(
     loss: Callable[[PyTree, jax.Array], jax.Array],
     params: PyTree,
@@ -31,7 +41,7 @@ def train_network(
       learning_rate: may be traced.
       clip: largest Euclidean norm of a gradient.
     """
-    optimizer = optax.chain(optax.clip_by_global_norm(clip), optax.adam(learning_rate))
+    optimizer = clipped_adam(learning_rate, clip)
 
     def step(carry: tuple[PyTree, Any], number: jax.Array) -> tuple[tuple[PyTree, Any], None]:
         params, state = carry

@@ -253,10 +253,11 @@ def _share(path: pathlib.Path, population: Population) -> Columns:
     if population.shared is None:
         return {}
     file = path / _SHARED
-    if not file.exists():
-        made = {name: np.asarray(x) for name, x in population.shared().items()}
-        write_whole(file, save(made))
-    return _load(file)
+    if file.exists():
+        return _load(file)
+    made = {name: np.asarray(x) for name, x in sorted(population.shared().items())}
+    write_whole(file, save(made))
+    return made
 
 
 def _trained(spec: PermutationSpec, params: PyTree, columns: Mapping[str, Any]) -> _Shard:
