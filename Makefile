@@ -97,7 +97,7 @@ OF_PYTHON := tests/commands tests/ecosystem tests/outer_training tests/runs test
   tests/optimizers/test_export.py tests/symmetry/test_infer.py tests/symmetry/test_trees.py \
   tests/symmetry/inference/test_rules.py tests/test_architecture.py tests/test_lightness.py
 
-.PHONY: test test-slow test-lowest test-newer test-main lint types docs
+.PHONY: test test-slow test-lowest test-newer test-main lint types notebooks docs
 test: lint  ## lint, and every test that is not marked slow
 	$(call suite,$(VENV))
 
@@ -127,6 +127,10 @@ lint: setup  ## ruff: rules and format
 
 types: setup  ## basedpyright, in basic mode
 	$(VENV)/bin/basedpyright --pythonpath $(RUN)
+
+notebooks: setup  ## the notebooks of docs/ anew, with their outputs
+	$(VENV)/bin/jupyter nbconvert --execute --inplace --to notebook --log-level=WARN \
+	  --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
 
 docs: setup  ## the pages of docs/ as a site, in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet

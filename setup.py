@@ -110,11 +110,14 @@ TEST = [
     "setuptools>=77.0.1",
 ]
 
-# The pages of docs/ as a site.
+# The pages of docs/ as a site, and what runs its notebooks.
 DOCS = [
+    "ipykernel>=6.29",
     "mkdocs>=1.6",
+    "mkdocs-jupyter>=0.25",
     "mkdocs-material>=9.5",
     "mkdocstrings[python]>=0.26",
+    "nbclient>=0.10",
 ]
 
 # What the Makefile uses.

@@ -123,7 +123,7 @@ def test_the_api_has_every_public_name(room):
 def test_every_page_is_in_the_site():
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     docs = ROOT / "docs"
-    for path in docs.rglob("*.md"):
+    for path in [*docs.rglob("*.md"), *docs.rglob("*.ipynb")]:
         assert f": {path.relative_to(docs).as_posix()}\n" in menu, path
 
 
