@@ -4,7 +4,7 @@ The networks are those of a zoo of :class:`unf_lopt.weights.Classifiers`. The ma
 of them and on shifted training images; the test accuracy on shifted images is that of others.
 Beside it: the weights unchanged, and after some steps of Adam on shifted training images.
 
-``python benchmarks/adaptation.py --dir=runs/digits_mlp [--models=500] [--splits=5]``
+``python benchmarks/adaptation.py --dir=runs/digits_mlp [--models=300] [--splits=2]``
 """
 
 from __future__ import annotations
@@ -56,11 +56,12 @@ def main() -> None:
     """Prints the mean accuracy of every way, and its standard error over splits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", required=True, help="folder of the zoo; trained if not there")
-    parser.add_argument("--models", type=int, default=500)
-    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--models", type=int, default=300)
+    parser.add_argument("--splits", type=int, default=2)
     parser.add_argument("--columns", type=int, default=1, help="that images are shifted by")
     parser.add_argument("--width", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=3e-3, help="of fitting the map")
     options = parser.parse_args()
     zoo = build_zoo(options.dir, population_of("digits_mlp"), options.models)
     own = Classifiers(**{own.name: zoo.settings[own.name] for own in fields(Classifiers)})
@@ -78,7 +79,14 @@ def main() -> None:
         split = split_models(len(zoo), seed)
         for fixed_axes in ("free", "exchangeable"):
             ways[f"equivariant map, fixed axes {fixed_axes}"] = fit_adaptation(
-                zoo, own.loss, new_train, split, fitting, fixed_axes=fixed_axes, seed=seed
+                zoo,
+                own.loss,
+                new_train,
+                split,
+                fitting,
+                fixed_axes=fixed_axes,
+                rates=(options.rate,),
+                seed=seed,
             )
         tests = {path: x[split.test] for path, x in zoo.params.items()}
         before = jax.vmap(lambda weights: accuracy(weights, test))(tests)

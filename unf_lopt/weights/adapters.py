@@ -31,7 +31,8 @@ class Adapters:
       hidden: units of each of the base's two hidden layers, a SIREN as of :class:`Implicit`.
       frequency: ω of the base.
       rank: columns of A, and rows of B.
-      num_steps: of Adam for an image, each on all pixels.
+      num_steps: of Adam for an image, each on all pixels. Many fit it better, and factors that
+        differ more from image to image: they are read less well.
       learning_rate: of Adam.
       base_images: the first images, which the base is trained on with factors for each; models are
         of the others.
@@ -44,7 +45,7 @@ class Adapters:
     hidden: int = 16
     frequency: float = 10.0
     rank: int = 2
-    num_steps: int = 500
+    num_steps: int = 100
     learning_rate: float = 1e-2
     base_images: int = 400
     base_steps: int = 500

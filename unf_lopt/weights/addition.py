@@ -45,10 +45,10 @@ class Addition:
     hidden: int = 24
     embedding: int = 8
     digits: int = 2
-    num_steps: int = 2000
+    num_steps: int = 2500
     smallest_batch: int = 16
     largest_batch: int = 48
-    lowest_rate: float = 2e-3
+    lowest_rate: float = 5e-4
     highest_rate: float = 3e-2
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ class Addition:
         params = train_network(
             loss, self.init(init_key), data_key, num_steps=self.num_steps, learning_rate=rate
         )
-        test = self.sums(test_key, 2000)
+        test = self.sums(test_key, 1000)
         success = self.success(params, *test)
         columns = {
             "success": success,

@@ -144,6 +144,15 @@ def _ridge(setting: float, is_class: bool) -> Any:
     return make_pipeline(StandardScaler(), kind(alpha=setting))
 
 
+def _linear(setting: float, is_class: bool) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    kind = LogisticRegression(C=1 / setting, max_iter=500) if is_class else Ridge(alpha=setting)
+    return make_pipeline(StandardScaler(), kind)
+
+
 def _boosting(setting: float, is_class: bool) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.multioutput import MultiOutputRegressor
@@ -172,7 +181,7 @@ PREDICTORS: dict[str, Predictor] = {
     ),
     "linear": Predictor(
         "linear probe of flat weights",
-        estimator=_ridge,
+        estimator=_linear,
         features=_entries,
         settings=(1.0, 10.0, 100.0),
         invariant=False,
