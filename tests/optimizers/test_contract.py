@@ -48,9 +48,10 @@ OPTIONS = {
 }
 # Mixed steps with a functional of entries, and all else that a controller may have.
 MORE = {
-    "mixed_step": {"functional": 2, "directions": ("adam",)},
+    "mixed_step": {"functional": 2, "directions": ("adam",), "hypergradient": True},
     "unf_controller": {
         "functional": 2,
+        "hypergradient": True,
         "rows_and_columns": True,
         "directions": ("adam", "factored"),
     },

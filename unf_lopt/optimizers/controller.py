@@ -57,19 +57,22 @@ class Controller:
       pooling: whether tensors and lines see means; else each sees itself in their place, with as
         many parameters.
       lines: whether rows and columns have outputs.
+      remembers: whether tensors have a factor of their step size that they remember, which is a
+        feature of theirs.
     """
 
     width: int = 16
     outputs: int = 2
     pooling: bool = True
     lines: bool = False
+    remembers: bool = False
 
     def init(self, key: jax.Array) -> Theta:
         """Initial theta: He's normal weights, zeros in the output layers."""
         encode, decode = jax.random.split(key)
         width = self.width
         theta: Theta = {
-            "encode": _he(encode, FEATURES, width),
+            "encode": _he(encode, FEATURES + self.remembers, width),
             "encode_bias": jnp.zeros(width),
             "decode": _he(decode, 2 * width, width),
             "decode_bias": jnp.zeros(width),
@@ -88,7 +91,7 @@ class Controller:
         return theta
 
     def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
-        """From ``[tensors, FEATURES]`` to ``[tensors, outputs]``.
+        """From ``[tensors, features]`` to ``[tensors, outputs]``.
 
         Permuting the tensors permutes the outputs.
         """
@@ -161,8 +164,9 @@ def describe(
     running: Running,
     loss: jax.Array,
     time: Sequence[jax.Array],
+    log_factors: jax.Array | None = None,
 ) -> jax.Array:
-    """The features of every tensor, ``[tensors, FEATURES]``.
+    """The features of every tensor, ``[tensors, FEATURES]``, one more with factors.
 
     None changes if the loss is multiplied by a number, or if tensors are permuted within the
     symmetries of the spec.
@@ -173,6 +177,7 @@ def describe(
       running: what is remembered, this step included.
       loss: of this step.
       time: what is known of t and T, two numbers of order one.
+      log_factors: what tensors remember of their step sizes, ``[tensors]``.
     """
     level = jnp.log(jnp.maximum(loss, SMALLEST))
     gradient, second = log(found.gradient), log(found.second)
@@ -191,6 +196,8 @@ def describe(
         running.losses[1] - running.losses[0],
         *time,
     ]
+    if log_factors is not None:
+        of_tensors.append(log_factors)
     shared = [jnp.broadcast_to(x, gradient.shape) for x in of_all]
     changing = jnp.stack([*of_tensors, *shared], -1) / _UNIT
     changing = bounded(changing, _BOUND)

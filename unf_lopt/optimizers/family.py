@@ -229,6 +229,7 @@ def mixed_step(
     functional: int = 0,
     pooling: bool = True,
     horizon_features: bool = True,
+    hypergradient: bool = False,
     gradient_clip: float | None = 1.0,
     weight_decay: float = 0.0,
     frozen: Frozen = (),
@@ -252,6 +253,9 @@ def mixed_step(
         in their place, with as many parameters.
       horizon_features: whether the step depends on how many steps there will be; else it is not
         scheduled.
+      hypergradient: whether every tensor remembers a factor of its step size, which grows while
+        its gradients agree and shrinks while they oppose each other; two scalars more. See
+        :mod:`unf_lopt.optimizers.hypergradient`.
       gradient_clip: largest norm of the whole gradient, or None.
       weight_decay: λ in W ← W − α·(d + λ·W).
       frozen: paths (or their beginnings) of parameters that are not trained, or a function of the
@@ -264,6 +268,7 @@ def mixed_step(
         functional=functional,
         pooling=pooling,
         horizon_features=horizon_features,
+        hypergradient=hypergradient,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         heads=heads,
@@ -281,6 +286,7 @@ def unf_controller(
     rows_and_columns: bool = False,
     functional: int = 0,
     horizon_features: bool = True,
+    hypergradient: bool = False,
     directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
     heads: bool = True,
@@ -303,6 +309,7 @@ def unf_controller(
       rows_and_columns: whether rows and columns of tensors have step sizes as well.
       functional: as of :func:`mixed_step`.
       horizon_features: as of :func:`mixed_step`.
+      hypergradient: as of :func:`mixed_step`; the functional sees and changes these factors.
       directions: as of :func:`mixed_step`.
       newton_schulz_steps: as of :func:`mixed_step`.
       heads: as of :func:`mixed_step`.
@@ -321,6 +328,7 @@ def unf_controller(
         rows_and_columns=rows_and_columns,
         pooling=pooling,
         horizon_features=horizon_features,
+        hypergradient=hypergradient,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         heads=heads,

@@ -33,6 +33,8 @@ class MixedOptions:
       pooling: whether controller and functional see means over the weight space; else tensors and
         entries see themselves in their place, with as many parameters.
       horizon_features: whether the step depends on how many steps there will be.
+      hypergradient: whether every tensor remembers a factor of its step size, which grows while
+        its gradients agree; see :mod:`unf_lopt.optimizers.hypergradient`.
       directions: names in `mixed_step.DIRECTIONS`, which are mixed.
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
       heads: whether the heads of an attention are matrices of their own.
@@ -48,6 +50,7 @@ class MixedOptions:
     rows_and_columns: bool = False
     pooling: bool = True
     horizon_features: bool = True
+    hypergradient: bool = False
     directions: tuple[str, ...] = ("adam", "normalized")
     newton_schulz_steps: int = 5
     heads: bool = True
@@ -85,9 +88,10 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         if options.controller:
             self._controller = Controller(
                 options.controller,
-                len(options.directions),
+                len(options.directions) + options.hypergradient,
                 options.pooling,
                 options.rows_and_columns,
+                options.hypergradient,
             )
         self._step: MixedStep | None = None
 
@@ -125,7 +129,11 @@ class MixedLearnedOptimizer(LearnedOptimizer):
     def init(self, key: jax.Array) -> PyTree:
         """Initial theta."""
         return initial_theta(
-            key, self._options.directions, self._controller, self._functional(None)
+            key,
+            self._options.directions,
+            self._controller,
+            self._functional(None),
+            follows_hypergradient=self._options.hypergradient,
         )
 
     def transformation(
@@ -168,6 +176,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             self._functional(self._require_spec()),
             self._options.horizon_features,
             self._options.gradient_clip,
+            self._options.hypergradient,
         )
 
     def _functional(self, spec: PermutationSpec | None) -> Functional | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers import controller as control
-from unf_lopt.optimizers import directions
+from unf_lopt.optimizers import directions, hypergradient
 from unf_lopt.optimizers.entry_functional import entry_features
 from unf_lopt.optimizers.features import zero_momentum
 from unf_lopt.optimizers.functional import Functional
@@ -24,6 +24,7 @@ from unf_lopt.optimizers.statistics import (
     Averages,
     Statistics,
     bounded,
+    cosine,
     next_statistics,
     no_averages,
     products,
@@ -61,6 +62,7 @@ class MixedState(NamedTuple):
       iteration: steps taken.
       num_steps: how many there will be, T.
       running: what the controller remembers; None without one.
+      log_factors: of step sizes that follow the hypergradient, ``[tensors]``; None if none do.
     """
 
     first: PyTree
@@ -69,9 +71,10 @@ class MixedState(NamedTuple):
     iteration: jax.Array
     num_steps: jax.Array
     running: control.Running | None = None
+    log_factors: jax.Array | None = None
 
 
-def initial_scalars(mixed: Sequence[str]) -> Scalars:
+def initial_scalars(mixed: Sequence[str], *, follows_hypergradient: bool = False) -> Scalars:
     """The scalars of a step set by hand, as they are learned: logarithms, logits and exponents.
 
     - ``log_step``, ``log_hidden``, ``log_last``, ``log_embedding``, ``log_vector``: the step size
@@ -80,10 +83,13 @@ def initial_scalars(mixed: Sequence[str]) -> Scalars:
       warm-up, see :class:`MixedStep`;
     - ``logit_first``, ``logit_second``, ``logit_nesterov``: the decays μ and β2, and n;
     - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
-      from start to end.
+      from start to end;
+    - ``log_gain``, ``gain_horizon``, ``growth``, ``slope_growth``: see
+      :func:`hypergradient.next_log_factors`.
 
     Args:
       mixed: the names of the directions.
+      follows_hypergradient: whether step sizes do.
     """
     start, end = _logit(0.92), _logit(0.86)
     values = {
@@ -103,6 +109,8 @@ def initial_scalars(mixed: Sequence[str]) -> Scalars:
     }
     for name in mixed[1:]:
         values[f"mix_{name}"], values[f"slope_{name}"] = (start + end) / 2, end - start
+    if follows_hypergradient:
+        values |= hypergradient.initial_scalars()
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
 
 
@@ -111,9 +119,11 @@ def initial_theta(
     mixed: Sequence[str],
     controller: control.Controller | None = None,
     functional: Functional | None = None,
+    *,
+    follows_hypergradient: bool = False,
 ) -> PyTree:
     """Theta of a step: ``{"scalars": …}``, and ``"controller"`` and ``"functional"`` with these."""
-    theta = {"scalars": initial_scalars(mixed)}
+    theta = {"scalars": initial_scalars(mixed, follows_hypergradient=follows_hypergradient)}
     if controller is not None:
         theta["controller"] = controller.init(key)
     if functional is not None:
@@ -143,19 +153,25 @@ class MixedStep:
         log α = log_step + log_role + κ·log(T/200) + e^p·log(1 − t/T + 1/2T) + q·t/T
                 + c·log(Σ m̂² / Σ v̂) + log min(1, (t + 1)/warm-up).
 
-    A controller, if there is one, adds to ``log α`` and to the logits of every tensor, and to
-    ``log α`` of rows and columns. A functional turns the mix entry by entry, and leaves its root
-    mean square in the tensor as it is, see :func:`directions.corrected`.
+    If step sizes follow the hypergradient, ``log r`` of the tensor is added, which
+    :func:`hypergradient.next_log_factors` changes at every step.
+
+    A controller, if there is one, adds to ``log α``, to the logits and to the change of ``log r``
+    of every tensor, and to ``log α`` of rows and columns. A functional turns the mix entry by
+    entry, and leaves its root mean square in the tensor as it is, see
+    :func:`directions.corrected`.
 
     Attributes:
       matrices: what the parameters are.
       mixed: the names of the directions, see `DIRECTIONS`.
-      controller: the functional with as many outputs as there are directions, or None.
+      controller: the functional with as many outputs as there are directions, and one more if
+        step sizes follow the hypergradient; or None.
       newton_schulz_steps: how exactly matrices are orthogonalized.
       functional: as :func:`entry_functional` makes it, or None.
       horizon: whether the step depends on T; else κ, p, q and slopes do nothing, and controller
         and functional see zeros in the place of time.
       gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
+      follows_hypergradient: whether every tensor remembers a factor of its step size.
     """
 
     matrices: Matrices
@@ -165,6 +181,7 @@ class MixedStep:
     functional: Functional | None = None
     horizon: bool = True
     gradient_clip: float | None = None
+    follows_hypergradient: bool = False
 
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
@@ -173,7 +190,9 @@ class MixedStep:
         running = None if self.controller is None else control.start_running(count)
         steps = jnp.asarray(num_steps, jnp.float32)
         averages = no_averages(count, jnp.result_type(*jax.tree.leaves(first), jnp.float32))
-        return MixedState(first, second, averages, jnp.zeros((), jnp.int32), steps, running)
+        factors = hypergradient.start_log_factors(count) if self.follows_hypergradient else None
+        started = jnp.zeros((), jnp.int32)
+        return MixedState(first, second, averages, started, steps, running, factors)
 
     def update(
         self,
@@ -216,21 +235,28 @@ class MixedStep:
         m, _ = self.matrices.flatten(directions.unbiased(first, first_decay, count))
         v, _ = self.matrices.flatten(directions.unbiased(second, second_decay, count))
         new = state._replace(first=first, second=second, averages=averages, iteration=count)
-        changes = jnp.zeros((len(g), len(self.mixed)), jnp.float32)
+        changes = jnp.zeros((len(g), len(self.mixed) + self.follows_hypergradient), jnp.float32)
         factors: Sequence[jax.Array | None] = [None] * len(g)
         if self.controller is not None:
             running = control.update_running(_running(state), found, loss, state.iteration)
             new = new._replace(running=running)
             debias = (1 - first_decay**count) ** -2, 1 / (1 - second_decay**count)
             changes, factors = self._controlled(
-                self.controller, theta["controller"], found, new, p, loss, debias
+                self.controller, theta["controller"], found, new, p, loss, debias, self._time(state)
             )
-        steps = -jnp.exp(self._log_steps(scalars, found, state) + changes[:, 0])
-        weights = self._weights(scalars, state, changes[:, 1:])
+        log_steps = self._log_steps(scalars, found, state) + changes[:, 0]
+        if state.log_factors is not None:
+            agreement = cosine(product / sizes, power / sizes, state.averages.first)
+            log_factors = hypergradient.next_log_factors(
+                state.log_factors, agreement, scalars, self._centred(state), changes[:, -1]
+            )
+            new, log_steps = new._replace(log_factors=log_factors), log_steps + log_factors
+        steps = -jnp.exp(log_steps)
+        weights = self._weights(scalars, state, changes[:, 1 : len(self.mixed)])
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
         direction = self._mixture(ahead, v, weights)
         if self.functional is not None:
-            time = self._time(_share(state), state.num_steps)
+            time = self._time(state)
             leaves = (g, m, v, p, direction)
             features = entry_features(self.matrices, unflatten, leaves, found, time)
             output, _ = self.matrices.flatten(self.functional.apply(theta["functional"], features))
@@ -257,11 +283,10 @@ class MixedStep:
         finite = jnp.minimum(power, jnp.finfo(power.dtype).max)
         return jax.tree.map(lambda x: scale * x, grad), scale**2 * finite, scale * product
 
-    def _time(self, share: jax.Array, horizon: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _time(self, state: MixedState) -> tuple[jax.Array, jax.Array]:
         """What controller and functional know of t/T and T."""
-        if not self.horizon:
-            return jnp.zeros_like(share), jnp.zeros_like(horizon)
-        return 4 * share - 2, jnp.log(horizon / _REFERENCE_STEPS)
+        share, horizon = self._centred(state)
+        return 4 * share, horizon
 
     def _controlled(
         self,
@@ -272,15 +297,17 @@ class MixedStep:
         params: Leaves,
         loss: Any,
         debias: tuple[jax.Array, jax.Array],
+        time: tuple[jax.Array, jax.Array],
     ) -> tuple[jax.Array, Sequence[jax.Array | None]]:
         """What the controller makes of a step; the state is the next one.
 
         Returns:
-          What it adds to log α and to the logits, ``[tensors, directions]``, and what step sizes
-          are multiplied by, to be broadcast to every tensor's entries.
+          What it adds to log α, to the logits and to the change of log r, ``[tensors, outputs]``,
+          and what step sizes are multiplied by, to be broadcast to every tensor's entries.
         """
-        time = self._time((state.iteration - 1) / state.num_steps, state.num_steps)
-        features = control.describe(self.matrices, found, _running(state), loss, time)
+        features = control.describe(
+            self.matrices, found, _running(state), loss, time, state.log_factors
+        )
         decoded = controller.decoded(theta, features)
         changes, lines = _bounded(controller.read(theta, decoded)), lines_of(self.matrices)
         if not controller.lines or not lines.axes:
@@ -311,13 +338,16 @@ class MixedStep:
             + warm
         )
 
+    def _centred(self, state: MixedState) -> tuple[jax.Array, jax.Array]:
+        """The share of the run less a half, and log(T/200); zeros without horizon features."""
+        if not self.horizon:
+            return jnp.zeros_like(state.num_steps), jnp.zeros_like(state.num_steps)
+        return _share(state) - 0.5, jnp.log(state.num_steps / _REFERENCE_STEPS)
+
     def _weights(self, scalars: Scalars, state: MixedState, changes: jax.Array) -> jax.Array:
         """The weights of the directions, ``[tensors, directions]``."""
-        share = _share(state) if self.horizon else jnp.full_like(state.num_steps, 0.5)
-        own = [
-            scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * (share - 0.5)
-            for name in self.mixed[1:]
-        ]
+        share, _ = self._centred(state)
+        own = [scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * share for name in self.mixed[1:]]
         logits = changes + jnp.stack(own) if own else changes
         return jax.nn.softmax(jnp.pad(logits, ((0, 0), (1, 0))), axis=-1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,8 +34,7 @@ class Statistics(NamedTuple):
     @property
     def cosine(self) -> jax.Array:
         """Of gradient and momentum; 0 where one of them is zero."""
-        squares = self.gradient * self.first
-        return self.product / jnp.sqrt(jnp.where(squares > SMALLEST, squares, 1))
+        return cosine(self.product, self.gradient, self.first)
 
 
 class Averages(NamedTuple):
@@ -62,6 +62,12 @@ def squares(leaves: Leaves) -> jax.Array:
 def products(leaves: Leaves, others: Leaves) -> jax.Array:
     """The sum of products of every pair of leaves, ``[tensors]``."""
     return jnp.stack([jnp.sum(x * y) for x, y in zip(leaves, others, strict=True)])
+
+
+def cosine(product: jax.Array, one: jax.Array, two: jax.Array) -> jax.Array:
+    """``⟨x, y⟩ / ‖x‖‖y‖`` from the mean product and mean squares; 0 where one of them is zero."""
+    lengths = (jnp.sqrt(jnp.maximum(square, SMALLEST)) for square in (one, two))
+    return functools.reduce(jnp.divide, lengths, product)
 
 
 def next_statistics(

@@ -21,6 +21,7 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from unf_lopt.symmetry.inference import TracedLoss
+from unf_lopt.symmetry.inference._jaxprs import scan_counts
 from unf_lopt.symmetry.inference.rules import RULES
 
 ITERATIONS = 2  # of a loop's body are looked into: the first carry is often all zeros
@@ -65,7 +66,7 @@ def bodies(equation: core.JaxprEqn) -> list[Body]:
     name, params, count = equation.primitive.name, equation.params, len(equation.invars)
     everything = range(count)
     if name == "scan":
-        first = params["num_consts"] + params["num_carry"]
+        first = sum(scan_counts(equation))
         return [Body(params["jaxpr"], everything, [n >= first for n in everything])]
     if name == "while":
         cond, both = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
@@ -193,7 +194,7 @@ def _visit_scan(
     equation: core.JaxprEqn, body: core.ClosedJaxpr, arguments: list[Any]
 ) -> list[list[Visit]]:
     params = equation.params
-    num_consts, num_carry = params["num_consts"], params["num_carry"]
+    num_consts, num_carry = scan_counts(equation)
     consts, carry = arguments[:num_consts], arguments[num_consts : num_consts + num_carry]
     scanned = arguments[num_consts + num_carry :]
     order = range(params["length"])

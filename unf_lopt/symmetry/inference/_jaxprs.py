@@ -35,3 +35,14 @@ def opened(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> tuple[core.Jaxpr, Sequence[A
     if isinstance(jaxpr, core.ClosedJaxpr):
         return jaxpr.jaxpr, jaxpr.consts
     return jaxpr, ()
+
+
+def scan_counts(scan: core.JaxprEqn) -> tuple[int, int]:
+    """How many of a scan's arguments are constants, and how many it carries; the rest is scanned.
+
+    JAX 0.11 says it by the structure of the arguments, versions before by two numbers.
+    """
+    if "num_consts" in scan.params:
+        return scan.params["num_consts"], scan.params["num_carry"]
+    consts, carry, _ = scan.params["ft_in"].unpack()
+    return len(list(consts)), len(list(carry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unf_lopt.symmetry.inference._jaxprs import aval_of
+from unf_lopt.symmetry.inference._jaxprs import aval_of, scan_counts
 from unf_lopt.symmetry.inference._key_arrays import (
     ANY_FOLDED_IN,
     ANY_SEED,
@@ -91,7 +91,8 @@ def _fold_in(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Val
 @_rule("scan")
 def _scan(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Value]:
     params = step.equation.params
-    first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+    first, carried = scan_counts(step.equation)
+    last = first + carried
     starts = flow.enter(values[first:last])
     body = params["jaxpr"]
     rows = [
@@ -104,7 +105,6 @@ def _scan(flow: KeyFlow, step: Step, values: Sequence[Value]) -> Sequence[Value]
     results = flow.run(body, step.inner[0], [*values[:first], *starts, *rows])
     flow.loops -= 1
     initial = None if params["length"] else values[first:last]
-    carried = params["num_carry"]
     finals = flow.leave(step, starts, results[:carried], initial)
     stacked = [
         value.along({axis: axis + 1 for axis in range(var.aval.ndim)})

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from unf_lopt.symmetry.inference._jaxprs import aval_of, opened
+from unf_lopt.symmetry.inference._jaxprs import aval_of, opened, scan_counts
 from unf_lopt.symmetry.inference._source import is_known, place
 
 # Their results have a type that nothing can change, or they call what is not JAX.
@@ -205,12 +205,12 @@ def _call(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[
 
 def _scan(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequence[Any]:
     params = equation.params
-    carry_start = params["num_consts"]
-    carry_end = carry_start + params["num_carry"]
+    carry_start, carried = scan_counts(equation)
+    carry_end = carry_start + carried
 
     def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
         results = _evaluate(params["jaxpr"], [*inputs[:carry_start], *carry, *x], notes)
-        return results[: params["num_carry"]], results[params["num_carry"] :]
+        return results[:carried], results[carried:]
 
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
     carry, stacked = lax.scan(body, inputs[carry_start:carry_end], inputs[carry_end:], **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unf_lopt.symmetry.inference._jaxprs import scan_counts
 from unf_lopt.symmetry.inference.rules._registry import rule
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def _all(equation: core.JaxprEqn) -> Sequence[bool]:
 
 def _but_the_carry_of_a_scan(equation: core.JaxprEqn) -> Sequence[bool]:
     """Nor what is scanned, whose first axis is tied to others."""
-    count = equation.params["num_consts"]
+    count, _ = scan_counts(equation)
     return [True] * count + [False] * (len(equation.invars) - count)
 
 
@@ -56,7 +57,7 @@ def scan(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequ
     Without a carry, steps do not depend on each other and the scanned axis is one like others.
     """
     params = equation.params
-    num_consts, num_carry = params["num_consts"], params["num_carry"]
+    num_consts, num_carry = scan_counts(equation)
     consts, carry = arguments[:num_consts], arguments[num_consts : num_consts + num_carry]
     scanned = arguments[num_consts + num_carry :]
     results = walker.walk(params["jaxpr"], [*consts, *carry, *(axes[1:] for axes in scanned)])

@@ -1,0 +1,62 @@
+"""Step sizes that follow the hypergradient: a factor of every tensor's, which it remembers.
+
+If a gradient points where the ones before it did, the steps were too short; if it points against
+them, too long. The derivative of the loss with respect to the logarithm of a step size is this
+product (Jacobs, 1988; Sutton, 1992; Baydin et al., arXiv 1703.04782). Here only its cosine counts,
+so that nothing depends on the size of gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# A factor lies between e^-this and e^this.
+LARGEST_LOG_FACTOR = 8.0
+# Cosines of a gradient with its average are small; at a third of one a factor nearly changes by
+# all it can.
+_SHARPNESS = 3.0
+
+
+def initial_scalars() -> dict[str, float]:
+    """The scalars of :func:`next_log_factors`, found by hand on small tasks."""
+    return {
+        "log_gain": float(np.log(0.15)),
+        "gain_horizon": -0.5,
+        "growth": 0.05,
+        "slope_growth": -0.5,
+    }
+
+
+def start_log_factors(tensors: int, dtype: Any = jnp.float32) -> jax.Array:
+    """Before the first step: factors of 1, ``[tensors]``."""
+    return jnp.zeros(tensors, dtype)
+
+
+def next_log_factors(
+    old: jax.Array,
+    agreement: jax.Array,
+    scalars: Any,
+    time: tuple[jax.Array, jax.Array],
+    change: jax.Array | float = 0.0,
+) -> jax.Array:
+    """``log r ← log r + κ·tanh(3·a + b + o)``, within bounds, for every tensor.
+
+    Args:
+      old: log r, ``[tensors]``.
+      agreement: a, the cosine of the gradient and its average before this step, ``[tensors]``.
+      scalars: with ``log_gain`` and ``gain_horizon``, of which κ is a power of the horizon, and
+        ``growth`` and ``slope_growth``, of which b is a line: what a factor does where gradients
+        have nothing to do with each other.
+      time: the share of the run less a half, and the logarithm of the horizon over what steps are
+        set for.
+      change: o, what a controller adds, ``[tensors]``.
+    """
+    share, horizon = time
+    growth = scalars["growth"] + scalars["slope_growth"] * share
+    gain = jnp.exp(scalars["log_gain"] + scalars["gain_horizon"] * horizon)
+    new = old + gain * jnp.tanh(_SHARPNESS * agreement + growth + change)
+    return jnp.clip(new, -LARGEST_LOG_FACTOR, LARGEST_LOG_FACTOR).astype(old.dtype)
