@@ -130,8 +130,8 @@ def test_where_there_is_no_gradient_nothing_is_divided_by_zero():
     assert np.all(np.isfinite(factors))
 
 
-@pytest.mark.parametrize("log_mistake", [-4.0, 3.0])
-def test_a_step_size_that_is_far_off_matters_less(log_mistake):
+@pytest.mark.parametrize("log_mistake", [-4.0, -2.0])
+def test_steps_that_are_far_too_small_matter_less(log_mistake):
     """The classifier of scikit-learn's digits, by hand: the loss is a fraction of what it was."""
     from sklearn.datasets import load_digits
 
