@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 from unf_lopt.weights import (
     Classifiers,
@@ -97,7 +98,7 @@ def main() -> None:
             print(f"split {seed}: {name} {found[name][-1]:.3f}", flush=True)
     print("\n| weights | test accuracy, mean ± standard error |\n|---|---:|")
     for name, each in found.items():
-        error = np.std(each, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0.0
+        error = scipy.stats.sem(each) if len(each) > 1 else 0.0
         print(f"| {name} | {np.mean(each):.3f} ± {error:.3f} |")
 
 

@@ -14,7 +14,8 @@ from unf_lopt.optimizers.controller import FEATURES, Controller
 from unf_lopt.optimizers.entry_functional import entry_functional
 from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
-from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep, initial_theta
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedStep
+from unf_lopt.optimizers.mixed_theta import initial_theta
 from unf_lopt.optimizers.statistics import Statistics
 
 SPEC = mixed_spec()

@@ -17,7 +17,8 @@ from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
 from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
-from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep, initial_theta
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep
+from unf_lopt.optimizers.mixed_theta import initial_theta
 from unf_lopt.optimizers.transformation import transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec
 

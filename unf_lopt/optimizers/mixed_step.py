@@ -19,6 +19,7 @@ from unf_lopt.optimizers.features import zero_momentum
 from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import ROLES, Matrices
+from unf_lopt.optimizers.mixed_theta import Scalars
 from unf_lopt.optimizers.statistics import (
     SMALLEST,
     Averages,
@@ -30,8 +31,6 @@ from unf_lopt.optimizers.statistics import (
     products,
     squares,
 )
-
-Scalars = dict[str, jax.Array]
 
 Leaves = list[jax.Array]
 
@@ -72,63 +71,6 @@ class MixedState(NamedTuple):
     num_steps: jax.Array
     running: control.Running | None = None
     log_factors: jax.Array | None = None
-
-
-def initial_scalars(mixed: Sequence[str], *, follows_hypergradient: bool = False) -> Scalars:
-    """The scalars of a step set by hand, as they are learned: logarithms, logits and exponents.
-
-    - ``log_step``, ``log_hidden``, ``log_last``, ``log_embedding``, ``log_vector``: the step size
-      and what every role multiplies it by;
-    - ``horizon``, ``decay``, ``slope``, ``noise``, ``log_warm_up``: κ, p, q, c and the steps of the
-      warm-up, see :class:`MixedStep`;
-    - ``logit_first``, ``logit_second``, ``logit_nesterov``: the decays μ and β2, and n;
-    - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
-      from start to end;
-    - ``log_gain``, ``gain_horizon``, ``growth``, ``slope_growth``: see
-      :func:`hypergradient.next_log_factors`.
-
-    Args:
-      mixed: the names of the directions.
-      follows_hypergradient: whether step sizes do.
-    """
-    start, end = _logit(0.92), _logit(0.86)
-    values = {
-        "log_step": -4.29,
-        "log_hidden": -0.42,
-        "log_last": -0.16,
-        "log_embedding": -0.49,
-        "log_vector": 0.05,
-        "horizon": 0.0,
-        "decay": -0.18,
-        "slope": 0.0,
-        "noise": 0.0,
-        "log_warm_up": np.log(5.0),
-        "logit_first": _logit(0.857),
-        "logit_second": _logit(0.986),
-        "logit_nesterov": _logit(0.63),
-    }
-    for name in mixed[1:]:
-        values[f"mix_{name}"], values[f"slope_{name}"] = (start + end) / 2, end - start
-    if follows_hypergradient:
-        values |= hypergradient.initial_scalars()
-    return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
-
-
-def initial_theta(
-    key: jax.Array,
-    mixed: Sequence[str],
-    controller: control.Controller | None = None,
-    functional: Functional | None = None,
-    *,
-    follows_hypergradient: bool = False,
-) -> PyTree:
-    """Theta of a step: ``{"scalars": …}``, and ``"controller"`` and ``"functional"`` with these."""
-    theta = {"scalars": initial_scalars(mixed, follows_hypergradient=follows_hypergradient)}
-    if controller is not None:
-        theta["controller"] = controller.init(key)
-    if functional is not None:
-        theta["functional"] = functional.init(jax.random.fold_in(key, 2))
-    return theta
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +149,7 @@ class MixedStep:
         """What a step adds to the parameters, in float32 or wider, and the next state.
 
         Args:
-          theta: as of :func:`initial_theta`.
+          theta: as of :func:`mixed_theta.initial_theta`.
           grad: the gradient, a tree like the parameters.
           state: of the last step.
           params: the parameters.
@@ -244,21 +186,15 @@ class MixedStep:
             changes, factors = self._controlled(
                 self.controller, theta["controller"], found, new, p, loss, debias, self._time(state)
             )
-        log_steps = self._log_steps(scalars, found, state) + changes[:, 0]
-        if state.log_factors is not None:
-            agreement = cosine(product / sizes, power / sizes, state.averages.first)
-            log_factors = hypergradient.next_log_factors(
-                state.log_factors, agreement, scalars, self._centred(state), changes[:, -1]
-            )
-            new, log_steps = new._replace(log_factors=log_factors), log_steps + log_factors
-        steps = -jnp.exp(log_steps)
+        agreement = cosine(product / sizes, power / sizes, state.averages.first)
+        steps, log_factors = self._step_sizes(scalars, found, state, agreement, changes)
+        new = new._replace(log_factors=log_factors)
         weights = self._weights(scalars, state, changes[:, 1 : len(self.mixed)])
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
         direction = self._mixture(ahead, v, weights)
         if self.functional is not None:
-            time = self._time(state)
             leaves = (g, m, v, p, direction)
-            features = entry_features(self.matrices, unflatten, leaves, found, time)
+            features = entry_features(self.matrices, unflatten, leaves, found, self._time(state))
             output, _ = self.matrices.flatten(self.functional.apply(theta["functional"], features))
             direction = [
                 directions.corrected(d, change[..., 0])
@@ -267,7 +203,7 @@ class MixedStep:
         if weight_decay:
             direction = [d + weight_decay * own for d, own in zip(direction, p, strict=True)]
         updates = [
-            (steps[i] if factor is None else steps[i] * factor) * direction[i]
+            -(steps[i] if factor is None else steps[i] * factor) * direction[i]
             for i, factor in enumerate(factors)
         ]
         return unflatten(updates), new
@@ -316,6 +252,31 @@ class MixedStep:
         features = control.describe_lines(lines, first, second, params, found, debias)
         out = _bounded(controller.of_lines(theta, lines, features, decoded))
         return changes, lines.spread(jnp.exp(out), self.matrices.shapes)
+
+    def _step_sizes(
+        self,
+        scalars: Scalars,
+        found: Statistics,
+        state: MixedState,
+        agreement: jax.Array,
+        changes: jax.Array,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """The step size of every tensor, ``[tensors]``, and what they remember of it, if they do.
+
+        Args:
+          scalars: of theta.
+          found: of the gradient and its averages.
+          state: of the last step.
+          agreement: the cosine of the gradient and its average before this step, ``[tensors]``.
+          changes: the controller's, ``[tensors, outputs]``.
+        """
+        log_steps = self._log_steps(scalars, found, state) + changes[:, 0]
+        if state.log_factors is None:
+            return jnp.exp(log_steps), None
+        log_factors = hypergradient.next_log_factors(
+            state.log_factors, agreement, scalars, self._centred(state), changes[:, -1]
+        )
+        return jnp.exp(log_steps + log_factors), log_factors
 
     def _log_steps(
         self, scalars: Scalars, found: control.Statistics, state: MixedState
@@ -379,7 +340,3 @@ def _running(state: MixedState) -> control.Running:
 
 def _share(state: MixedState) -> jax.Array:
     return jnp.minimum(state.iteration / state.num_steps, 1.0)
-
-
-def _logit(p: float) -> float:
-    return float(np.log(p) - np.log1p(-p))

@@ -67,7 +67,7 @@ class Comparison:
             "|---|---:|---|---:|",
         ]
         for own in ordered:
-            error = np.std(own.scores, ddof=1) / np.sqrt(len(own.scores)) if own.scores[1:] else 0.0
+            error = scipy.stats.sem(own.scores) if own.scores[1:] else 0.0
             each = ", ".join(f"{score:.3f}" for score in own.scores)
             size = f"{own.num_parameters:,}" if own.num_parameters else "–"
             lines.append(

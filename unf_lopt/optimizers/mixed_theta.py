@@ -1,0 +1,77 @@
+"""The learned numbers of a mixed step, as they are before training: those set by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unf_lopt._types import PyTree
+from unf_lopt.optimizers import hypergradient
+from unf_lopt.optimizers.controller import Controller
+from unf_lopt.optimizers.functional import Functional
+
+Scalars = dict[str, jax.Array]
+
+
+def initial_scalars(mixed: Sequence[str], *, follows_hypergradient: bool = False) -> Scalars:
+    """The scalars of a step set by hand, as they are learned: logarithms, logits and exponents.
+
+    - ``log_step``, ``log_hidden``, ``log_last``, ``log_embedding``, ``log_vector``: the step size
+      and what every role multiplies it by;
+    - ``horizon``, ``decay``, ``slope``, ``noise``, ``log_warm_up``: κ, p, q, c and the steps of the
+      warm-up, see :class:`mixed_step.MixedStep`;
+    - ``logit_first``, ``logit_second``, ``logit_nesterov``: the decays μ and β2, and n;
+    - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
+      from start to end;
+    - ``log_gain``, ``gain_horizon``, ``growth``, ``slope_growth``: see
+      :func:`hypergradient.next_log_factors`.
+
+    Args:
+      mixed: the names of the directions.
+      follows_hypergradient: whether step sizes do.
+    """
+    start, end = _logit(0.92), _logit(0.86)
+    values = {
+        "log_step": -4.29,
+        "log_hidden": -0.42,
+        "log_last": -0.16,
+        "log_embedding": -0.49,
+        "log_vector": 0.05,
+        "horizon": 0.0,
+        "decay": -0.18,
+        "slope": 0.0,
+        "noise": 0.0,
+        "log_warm_up": np.log(5.0),
+        "logit_first": _logit(0.857),
+        "logit_second": _logit(0.986),
+        "logit_nesterov": _logit(0.63),
+    }
+    for name in mixed[1:]:
+        values[f"mix_{name}"], values[f"slope_{name}"] = (start + end) / 2, end - start
+    if follows_hypergradient:
+        values |= hypergradient.initial_scalars()
+    return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
+
+
+def initial_theta(
+    key: jax.Array,
+    mixed: Sequence[str],
+    controller: Controller | None = None,
+    functional: Functional | None = None,
+    *,
+    follows_hypergradient: bool = False,
+) -> PyTree:
+    """Theta of a step: ``{"scalars": …}``, and ``"controller"`` and ``"functional"`` with these."""
+    theta = {"scalars": initial_scalars(mixed, follows_hypergradient=follows_hypergradient)}
+    if controller is not None:
+        theta["controller"] = controller.init(key)
+    if functional is not None:
+        theta["functional"] = functional.init(jax.random.fold_in(key, 2))
+    return theta
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p) - np.log1p(-p))
