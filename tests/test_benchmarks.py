@@ -8,6 +8,7 @@ import sys
 import pytest
 import scipy.stats
 
+from benchmarks import other_tools
 from benchmarks.comparison import paired_difference
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
@@ -63,3 +64,35 @@ def test_a_comparison_of_no_task_says_which_there_are():
     outcome = subprocess.run(command, capture_output=True, text=True)
     assert outcome.returncode == 2
     assert "no such task: digits_rnn; there are digits_mlp, " in outcome.stderr
+
+
+@pytest.mark.slow
+def test_other_tools_are_given_what_this_package_finds(tmp_path):
+    output = tmp_path / "new" / "figures.json"
+    run("other_tools.py", "--tool=unf_lopt", f"--output={output}")
+    found = json.loads(output.read_text())["results"]
+    attention = [2, 8, 8, 16, 32]  # heads, two kinds of channels of a head, stream, hidden layer
+    groups = [[32, 32], [8, 16], [8, 16, 16], [16], attention, attention]
+    assert [own["groups"] for own in found.values()] == groups
+    assert all(own["maximal"] == "maximal" for own in found.values())
+    page = (BENCHMARKS.parent / "docs" / "other_tools.md").read_text(encoding="utf-8")
+    shown = run("other_tools.py", "--markdown", str(output)).splitlines()[2:]
+    assert len(shown) == len(found) and all(row.removesuffix(" |") in page for row in shown)
+
+
+def test_a_tool_that_permutes_what_is_no_symmetry_is_told(tmp_path):
+    names = list(other_tools.NETWORKS)
+    results: dict = {name: {"groups": [], "change": 0.0} for name in names}
+    results[names[0]] = {"groups": [2, 3], "change": 1e-16}
+    results[names[1]] = {"groups": [4], "change": 0.25}
+    results[names[2]] = {"error": "ValueError: no"}
+    file = tmp_path / "tool.json"
+    file.write_text(json.dumps({"tool": "made-up", "version": "1.0", "results": results}))
+    cells = [row.split(" | ")[1] for row in other_tools.markdown([str(file)]).splitlines()]
+    assert cells[0] == "made-up 1.0 |"
+    assert cells[2:5] == [
+        "2: 2, 3 |",
+        "1: 4; **changes the output** by 0.2 |",
+        "`ValueError: no` |",
+    ]
+    assert cells[5:] == ["none |"] * 3

@@ -8,6 +8,7 @@ import pytest
 
 import unf_lopt.register
 from unf_lopt import SpecError, ecosystem
+from unf_lopt.optimizers import load_theta
 
 FOLDER = pathlib.Path(unf_lopt.__file__).parent / "gin"
 EXPERIMENTS = sorted(path.name for path in FOLDER.glob("*.gin"))
@@ -20,10 +21,10 @@ PREPARED = {
     "lm1b_rnn": ("lm1b", "RNNLM_docsbytes_Patch16_IRNN64_Embed32"),
     "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
 }
-SMALL, MIXED = "small.gin", "mixed.gin"  # go with every experiment
+SMALL, MIXED, FINETUNE = "small.gin", "mixed.gin", "finetune.gin"  # go with every experiment
 HELD_OUT = "held_out.gin"  # is evaluated, not trained
 PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
-OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, HELD_OUT})
+OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, FINETUNE, HELD_OUT})
 TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 
 
@@ -66,6 +67,27 @@ def test_what_shipped_optimizers_were_trained_with(name):
     )
     assert len(estimators) == {"universal": 4, "universal_controller": 11}.get(name, 1)
     assert all(type(own).__name__ == "HorizonES" for own in estimators)
+
+
+@pytest.mark.parametrize("name", unf_lopt.trained_optimizers())
+def test_a_shipped_optimizer_is_what_fine_tuning_starts_from(name):
+    gin.clear_config()
+    gin.parse_config_files_and_bindings(["digits_cnn.gin", FINETUNE], [f"THETA = {name!r}"])
+    bound = gin.get_bindings("train")
+    saved = unf_lopt.load(name).saved
+    assert bound["lopt"].maker.description() == saved.optimizer
+    theta, outer_steps = load_theta(bound["init_theta_from"], bound["lopt"])
+    assert outer_steps == saved.outer_steps and jax.tree.leaves(theta)
+    (estimator,) = ecosystem.make_gradient_estimators(
+        bound["lopt"], jax.random.PRNGKey(0), 1, (), bound["estimator_fn"]
+    )
+    assert estimator.horizons.longest == 200
+
+
+def test_a_theta_of_another_optimizer_says_whose_it_is():
+    read("digits_mlp.gin", "LOPT = @mixed_step()")
+    with pytest.raises(ValueError, match=r"has controller/.*It is of unf_controller.*trained"):
+        load_theta("universal_controller", gin.get_bindings("train")["lopt"])
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ OPTIMIZERS = {
 unf, nfn, unf_universal = (OPTIMIZERS[name] for name in ("unf", "nfn", "unf_universal"))
 deep_sets, learned_sgdm = (OPTIMIZERS[name] for name in ("deep_sets", "learned_sgdm"))
 mixed_step, unf_controller = (OPTIMIZERS[name] for name in ("mixed_step", "unf_controller"))
+trained = ecosystem.register_optimizer(optimizers.trained)  # of a theta that there is
 
 __all__ = [
     "OPTIMIZERS",
@@ -40,6 +41,7 @@ __all__ = [
     "rnn_lm",
     "step_options",
     "suite",
+    "trained",
     "transformer_lm",
     "unf",
     "unf_controller",

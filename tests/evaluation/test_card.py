@@ -12,7 +12,7 @@ from absl import app
 import unf_lopt
 from tests.evaluation.made_up import outcome
 from unf_lopt import card, commands, optimizers
-from unf_lopt.evaluation import results
+from unf_lopt.evaluation import contestants, results
 from unf_lopt.optimizers import shipped, theta
 
 PARAMS = {"w": jnp.ones((3, 4)), "b": jnp.zeros(4), "out": jnp.ones((4, 2))}
@@ -82,6 +82,8 @@ def test_a_shipped_optimizer_is_loaded_by_its_name(trained, tmp_path, monkeypatc
     assert "# mine" in shipped.card("mine")
     inputs = jnp.ones((5, 3))
     own = unf_lopt.load("mine")
+    assert own.saved.shipped_name == contestants.Trained.load("mine").name == "mine"
+    assert contestants.Trained.load(trained).name == "mixed_step"
     assert own.optimizer.name == "mixed_step" and "some_task" in own.training["task_families"]
     named = unf_lopt.to_optax("mine", loss_fn, PARAMS, inputs, num_steps=9)
     updates = []

@@ -44,9 +44,16 @@ def test_names_do_not_change_from_run_to_run():
         (lambda p, x: 1.0, PARAMS, (X,), {"has_aux": True}, r"must return \(loss, aux\)"),
         (loss, {}, (X,), {}, "no leaves"),
         (loss, {**PARAMS, "extra": jnp.zeros((0, 2))}, (X,), {}, r"'extra' has shape \(0, 2\)"),
-        (loss, {**PARAMS, "extra": "relu"}, (X,), {}, r"params 'extra' is a str, not an array"),
+        (loss, {**PARAMS, "extra": "relu"}, (X,), {}, r"'extra' is a str.*eqx.partition"),
         (loss, PARAMS, ("train",), {}, r"argument 0 '' is a str.*lambda params"),
         (loss, PARAMS, (X,), {"state_argnum": 1}, r"state_argnum=1.*1 arguments"),
+        (
+            lambda p, s: (jnp.sum(p["b"]), {"mean": s}),
+            PARAMS,
+            (X,),
+            {"state_argnum": 0},
+            r"only in what is returned: \['mean'\]. state_argnum counts.*from 0",
+        ),
         (
             lambda p, s: (jnp.sum(p["b"]), s[:2]),
             PARAMS,

@@ -277,6 +277,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "weight_space": {"verify": FLAG, "randomness": OneOf(("frozen", "in_distribution"))},
     "mixed_step": _MIXED,
     "unf_controller": {**_MIXED, "width": COUNT, "pooling": FLAG},
+    "trained": {"theta": Text()},
     "HorizonES": {"num_pairs": COUNT, "std": ByName(SPREAD)},
     "NoiseReuseES": {"num_pairs": COUNT, "trunc_length": COUNT, "std": ByName(SPREAD)},
     "TruncatedBackprop": {"num_runs": COUNT, "trunc_length": COUNT, "clip": POSITIVE},

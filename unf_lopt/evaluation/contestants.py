@@ -114,7 +114,7 @@ class Trained:
         Args:
           source: a theta file, or a run's folder for its newest, or the name of an optimizer that
             the package ships.
-          name: by default the optimizer's own.
+          name: by default that of what the package ships, else the optimizer's own.
           lopt: the ecosystem's `LearnedOptimizer` that it belongs to; by default the one that the
             file describes.
 
@@ -127,7 +127,7 @@ class Trained:
         if lopt is None:
             lopt = ecosystem.learned_optimizer(saved.make_optimizer())
         theta = saved.for_optimizer(lopt)
-        name = name or optimizer_name(lopt)
+        name = name or saved.shipped_name or optimizer_name(lopt)
         return cls(name, lopt, theta, saved.outer_steps, str(saved.path), saved.training)
 
     @classmethod
@@ -214,7 +214,7 @@ def require_own_names(contestants: Sequence[Contestant]) -> None:
     if twice:
         raise ValueError(
             f"two optimizers of one report are called {twice[0]!r}; give the second a name of "
-            "its own: --compare=NAME=FOLDER."
+            "its own: --compare=NAME=SOURCE."
         )
 
 

@@ -14,7 +14,13 @@ from unf_lopt.optimizers.family import (
 )
 from unf_lopt.optimizers.functional_optimizer import FunctionalLearnedOptimizer
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
-from unf_lopt.optimizers.shipped import TrainedOptimizer, card, load, trained_optimizers
+from unf_lopt.optimizers.shipped import (
+    TrainedOptimizer,
+    card,
+    load,
+    trained,
+    trained_optimizers,
+)
 from unf_lopt.optimizers.step import StepOptions, step_options
 from unf_lopt.optimizers.theta import (
     SavedTheta,
@@ -46,6 +52,7 @@ __all__ = [
     "theta_data",
     "theta_identity",
     "to_optax",
+    "trained",
     "trained_optimizers",
     "unf",
     "unf_controller",

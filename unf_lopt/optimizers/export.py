@@ -51,7 +51,8 @@ def to_optax(
       spec: the weight space, where it is not to be found from the loss.
       num_steps: how many steps there will be, for optimizers that plan them.
       has_aux: whether the loss also gives auxiliary output, as for :func:`jax.grad`.
-      state_argnum: which argument is model state, as for :func:`unf_lopt.infer_spec`.
+      state_argnum: the position among ``args`` of the model state, as for
+        :func:`unf_lopt.infer_spec`.
       randomness: what random draws in the loss do, as for :func:`unf_lopt.infer_spec`.
       verify: whether the spec is verified on numbers too, which takes seconds.
 

@@ -62,6 +62,22 @@ def load(source: str | os.PathLike[str]) -> TrainedOptimizer:
     return TrainedOptimizer(optimizer, saved.for_optimizer(optimizer), saved)
 
 
+def trained(theta: str) -> LearnedOptimizer:
+    """The learned optimizer that a trained theta belongs to, with the options that its file says.
+
+    In gin it is what goes on from a theta: ``finetune.gin`` binds it.
+
+    Args:
+      theta: a name, a theta file or a run's folder, as for :func:`load`.
+
+    Raises:
+      FileNotFoundError: there is none; lists the names there are.
+      ValueError: the file is damaged, is not of this version, or does not say which optimizer it
+        belongs to.
+    """
+    return read_theta(theta).make_optimizer()
+
+
 def trained_optimizers() -> tuple[str, ...]:
     """The names of the optimizers that the package ships, for :func:`load`."""
     return shipped_names()

@@ -59,6 +59,11 @@ class SavedTheta:
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     version: str | None = None
 
+    @property
+    def shipped_name(self) -> str | None:
+        """The name by which the package ships it; None for any other theta."""
+        return self.path.stem if self.path.parent == SHIPPED else None
+
     def make_optimizer(self) -> LearnedOptimizer:
         """The learned optimizer, bound where the file says the weight space.
 
@@ -90,10 +95,18 @@ class SavedTheta:
         if different := shape_differences(self.tensors, expected):
             raise ValueError(
                 f"{self.path} was not written by this {optimizer_name(lopt)} on this weight "
-                f"space: {different}"
+                f"space: {different}.{self._whose()}"
             )
         leaves = [jnp.asarray(self.tensors[name]) for name, _ in _named(expected)]
         return jax.tree.unflatten(jax.tree.structure(expected), leaves)
+
+    def _whose(self) -> str:
+        if self.optimizer is None:
+            return ""
+        return (
+            f" It is of {self.optimizer.get('optimizer')}, with the options that it says; "
+            "LOPT=@trained() with trained.theta takes these (finetune.gin does)."
+        )
 
     def _check_spec(self, lopt: Any) -> None:
         bound = getattr(lopt, "theta_spec", None)
@@ -197,11 +210,16 @@ def load_theta(source: str | os.PathLike[str], lopt: Any) -> tuple[PyTree, int]:
 def shape_differences(theta: PyTree, expected: PyTree) -> str:
     """Where the shapes of a theta are not the expected ones; empty where all are."""
     found, wanted = ({name: np.shape(x) for name, x in _named(tree)} for tree in (theta, expected))
-    return "; ".join(
-        f"theta's {name} is {found.get(name)}, expected {wanted.get(name)}"
-        for name in sorted(wanted.keys() | found.keys())
-        if found.get(name) != wanted.get(name)
-    )
+    missing = sorted(wanted.keys() - found.keys())
+    extra = sorted(found.keys() - wanted.keys())
+    parts = [
+        f"theta's {name} is {found[name]}, expected {wanted[name]}"
+        for name in sorted(wanted.keys() & found.keys())
+        if found[name] != wanted[name]
+    ]
+    parts += [f"theta has no {', '.join(missing)}"] if missing else []
+    parts += [f"theta has {', '.join(extra)}, which is not expected"] if extra else []
+    return "; ".join(parts)
 
 
 def optimizer_name(lopt: Any) -> str:

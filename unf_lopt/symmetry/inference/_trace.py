@@ -125,7 +125,8 @@ def _shape_of(name: str, leaf: Any) -> jax.ShapeDtypeStruct:
     except TypeError as error:
         raise SpecError(
             f"{name} is a {type(leaf).__name__}, not an array. What is not an array belongs "
-            "into the function: infer_spec(lambda params, x: loss_fn(params, x, train=True), ...)."
+            "into the function: infer_spec(lambda params, x: loss_fn(params, x, train=True), ...). "
+            "Of a module with other leaves nnx.split or eqx.partition give the arrays."
         ) from error
 
 
@@ -162,7 +163,8 @@ def _state_leaves(state: PyTree, new_state: PyTree) -> list[Any]:
     if missing or extra:
         raise SpecError(
             "the model state that loss_fn returns does not have the leaves of its argument: only "
-            f"in the argument: {missing or 'none'}; only in what is returned: {extra or 'none'}."
+            f"in the argument: {missing or 'none'}; only in what is returned: {extra or 'none'}. "
+            "state_argnum counts the arguments after params, from 0."
         )
     leaves = [new[place] for place in places if place is not None]
     for path, before, after in zip(old_paths, old, leaves, strict=True):
