@@ -20,18 +20,12 @@ settings.register_profile("default", deadline=None, max_examples=30, derandomize
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=200)
 settings.load_profile("default")
 
-# What modules make at import stays: it is not searched again and again for garbage, and what
-# tracing makes, mostly no garbage, less often.
-GARBAGE = (20_000, 20, 20)
+# What tracing makes is mostly no garbage, and is searched for it less often.
+gc.set_threshold(20_000, 20, 20)
+
 # Above these a process lets go of its compiled programs: Linux bounds the mappings, of which each
 # program takes some.
 MOST_BYTES, MOST_MAPPINGS = 3 * 2**30, 20_000
-
-
-def pytest_collection_finish():
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE)
 
 
 @pytest.fixture(autouse=True)
