@@ -101,8 +101,9 @@ OF_PYTHON := tests/commands tests/ecosystem tests/outer_training tests/runs test
 test: lint  ## lint, and every test that is not marked slow
 	$(call suite,$(VENV))
 
-test-slow: setup  ## the tests marked slow
+test-slow: setup  ## the tests marked slow, and those of random examples with many more of them
 	$(VENV)/bin/$(PYTEST) -m slow
+	$(VENV)/bin/$(PYTEST) -m 'hypothesis and not slow' --hypothesis-profile=thorough
 
 test-lowest: $(LOWEST_VENV)/installed  ## what depends on versions, with the lowest that setup.py allows
 	$(LOWEST_VENV)/bin/$(PYTEST) -m 'not slow' $(VERSIONED)

@@ -16,6 +16,9 @@ FLAGS = (
 )
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
+# Where in the source an operation comes from, for each a walk through the stack, nobody reads here.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+
 # What one process has compiled, the next need not, nor the next file of the same process: most
 # programs are small ones that many tests share.
 CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"

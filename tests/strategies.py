@@ -3,10 +3,13 @@
 import itertools
 
 import jax
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from unf_lopt import PermutationSpec
 
+# Of a test each of whose examples is a program to compile.
+compiling = settings(max_examples=settings.default.max_examples // 3)
 SIZES = {"a": 2, "b": 3, "c": 4, "pixels": 2}
 
 

@@ -1,6 +1,7 @@
 """The rooms of docs/architecture.md: who may import whom, read from the code."""
 
 import ast
+import functools
 import pathlib
 import re
 from collections.abc import Iterator
@@ -88,12 +89,15 @@ def imports_of(path: pathlib.Path) -> Iterator[Import]:
             yield Import(file, node.lineno, room_of(path), name, node in inner)
 
 
-IMPORTS = [found for path in modules() for found in imports_of(path)]
+@functools.cache
+def imports() -> list[Import]:
+    """All of them, read once, and not where no test here runs."""
+    return [found for path in modules() for found in imports_of(path)]
 
 
 def between_rooms() -> list[Import]:
     """Imports of one room from another."""
-    ours = [found for found in IMPORTS if found.parts[0] == PACKAGE and len(found.parts) > 1]
+    ours = [found for found in imports() if found.parts[0] == PACKAGE and len(found.parts) > 1]
     return [found for found in ours if found.parts[1] != found.room]
 
 
@@ -119,7 +123,7 @@ def test_no_room_imports_private_names_of_another():
 
 @pytest.mark.parametrize("room", WITHOUT_ECOSYSTEM)
 def test_rooms_of_the_core_need_no_ecosystem(room):
-    heavy = [found for found in IMPORTS if found.room == room and found.parts[0] in HEAVY]
+    heavy = [found for found in imports() if found.room == room and found.parts[0] in HEAVY]
     wrong = [
         str(found)
         for found in heavy
@@ -132,7 +136,7 @@ def test_rooms_of_the_core_need_no_ecosystem(room):
 def test_only_the_door_imports_the_ecosystem(room):
     wrong = [
         str(found)
-        for found in IMPORTS
+        for found in imports()
         if found.room == room and found.parts[0] == "learned_optimization"
     ]
     assert wrong == []

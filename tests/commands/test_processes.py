@@ -8,6 +8,8 @@ import sys
 import pytest
 
 import unf_lopt
+from unf_lopt.__main__ import main
+from unf_lopt.tasks.data import digits_splits
 
 ROOT = pathlib.Path(unf_lopt.__file__).parents[1]
 TINY = (
@@ -82,9 +84,18 @@ def test_predict_needs_no_ecosystem(tmp_path):
     assert (tmp_path / "zoo" / "comparison.md").exists()
 
 
-def test_a_device_that_is_not_there(tmp_path):
-    flags = ["--config_file=digits_mlp.gin", "--train_log_dir=run"]
-    outcome = run("-m", "unf_lopt", "train", *flags, cwd=tmp_path, JAX_PLATFORMS="cuda")
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("predict", ["--zoo=sines", "--dir=run"]),
+        pytest.param(
+            "train", ["--config_file=digits_mlp.gin", "--train_log_dir=run"], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_device_that_is_not_there(command, flags, tmp_path):
+    """A command that loads the ecosystem asks in the same way, and takes long to load it."""
+    outcome = run("-m", "unf_lopt", command, *flags, cwd=tmp_path, JAX_PLATFORMS="cuda")
     assert_one_line(outcome, 1, "JAX_PLATFORMS='cuda'")
     assert not list(tmp_path.iterdir())
 
@@ -111,11 +122,28 @@ def test_wide_numbers_narrow_terminals_and_names_in_the_way(tmp_path):
     assert outcome.stdout.isascii()
 
 
+def test_data_that_come_with_what_is_missing(monkeypatch, capsys, tmp_path):
+    """As below, in this process: scikit-learn is asked for only once the ecosystem is loaded."""
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    digits_splits.cache_clear()
+    folder = tmp_path / "run"
+    assert main(["train", "--config_file=digits_mlp.gin", f"--train_log_dir={folder}"]) == 1
+    told = capsys.readouterr().err
+    assert "scikit-learn, which is not installed: pip install 'unf_lopt[exp" in told
+    assert "Traceback" not in told and "In call to" not in told
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("command", "missing", "say"),
     [
         ("evaluate", "rich", "'rich' is not installed: pip install 'unf_lopt[experiments]'"),
-        ("train", "sklearn", "scikit-learn, which is not installed: pip install 'unf_lopt[exp"),
+        pytest.param(
+            "train",
+            "sklearn",
+            "scikit-learn, which is not installed: pip install 'unf_lopt[exp",
+            marks=pytest.mark.slow,
+        ),
         ("train", "tensorflow", "imports 'tensorflow', which is not. pip install 'unf_lopt[eco"),
         ("inspect", "absl", "'absl' is not installed: pip install 'unf_lopt[experiments]'"),
         ("evaluate", "learned_optimization", "pip install --no-deps learned_optimization"),

@@ -1,5 +1,6 @@
 """Meta-gradients of this project's estimators against slow ones, and laws that they keep."""
 
+import functools
 import types
 
 import jax
@@ -36,6 +37,14 @@ def lopt():
 
 @pytest.fixture(scope="module")
 def weights(lopt):
+    return weights_of(lopt)
+
+
+# For laws that hold whatever the optimizer is: it has two numbers, and is compiled soon.
+SGDM = register.learned_sgdm()
+
+
+def weights_of(lopt):
     theta = lopt.init(jax.random.PRNGKey(0))
     return types.SimpleNamespace(theta=theta, theta_model_state=None)
 
@@ -47,19 +56,31 @@ def assert_close(tree, other, rtol=1e-4):
     )
 
 
+@functools.cache
+def slow_step(lopt):
+    """One inner step with the ecosystem's optimizer: the loss before it, and the state after."""
+    task = FAMILY.task_fn(None)
+
+    @jax.jit
+    def step(theta, opt_state, batch):
+        opt = lopt.opt_fn(theta)
+        loss, grad = jax.value_and_grad(task.loss)(opt.get_params(opt_state), KEY, batch)
+        return loss, opt.update(opt_state, grad, loss=loss)
+
+    return step
+
+
 def slow_loss(lopt, theta, key, horizon, objective):
     """The meta-loss of a run, step by step with the ecosystem's optimizer."""
     run = InnerRun(FAMILY, lopt, objective)
-    state = run.start(theta, key, jnp.float32(horizon))
+    state = jax.jit(run.start)(theta, key, jnp.float32(horizon))
     reader = ecosystem.device_reader(FAMILY.datasets)
     places = run.places(state, horizon)
-    task, opt = FAMILY.task_fn(None), lopt.opt_fn(theta)
     opt_state, values, first = state.opt_state, [], None
     for number in range(horizon):
-        params = opt.get_params(opt_state)
-        loss, grad = jax.value_and_grad(task.loss)(params, KEY, reader.batch(places[number]))
+        batch = reader.batch(places[number])
+        loss, opt_state = slow_step(lopt)(theta, opt_state, batch)
         first = loss if first is None else first
-        opt_state = opt.update(opt_state, grad, loss=loss)
         if number >= int(objective.start * horizon):
             bounded = float(jnp.minimum(loss, 3 * first))
             values.append(np.log(bounded + 1e-3) if objective.kind == "log" else bounded)
@@ -90,12 +111,13 @@ def test_horizon_es_is_the_slow_estimate(lopt, weights, objective):
     np.testing.assert_allclose(out.mean_loss, np.mean(losses), rtol=1e-3)
 
 
-def test_standardized_estimates_have_the_direction_and_not_the_scale(lopt, weights):
+def test_standardized_estimates_have_the_direction_and_not_the_scale():
+    theta = weights_of(SGDM).theta
     plain, standard = (
-        HorizonES(FAMILY, lopt, LONG, num_pairs=2, std=STD, standardize=standardize).estimate(
-            weights.theta, KEY, {}
+        jax.jit(HorizonES(FAMILY, SGDM, LONG, num_pairs=2, std=0.02, standardize=own).estimate)(
+            theta, KEY, {}
         )[0]
-        for standardize in (False, True)
+        for own in (False, True)
     )
     one, other = (ravel_pytree(tree)[0] for tree in (plain, standard))
     cosine = jnp.vdot(one, other) / (jnp.linalg.norm(one) * jnp.linalg.norm(other))
@@ -124,14 +146,14 @@ def test_the_estimate_of_a_linear_function_is_its_gradient():
     assert not np.any(alone["functional"])
 
 
-def test_truncations_of_reused_noise_add_up_to_the_whole_run(lopt, weights):
+def test_truncations_of_reused_noise_add_up_to_the_whole_run():
     """Two of three and two steps are one of five, as the perturbation is the same."""
-    options = {"num_pairs": 2, "std": STD}
-    whole = NoiseReuseES(FAMILY, lopt, LONG, trunc_length=5, **options)
-    parts = NoiseReuseES(FAMILY, lopt, LONG, trunc_length=1, **options)
-    state = jax.vmap(lambda own: whole._start(weights.theta, own, jnp.float32(5)))(
-        jax.random.split(KEY, 2)
-    )
+    options = {"num_pairs": 2, "std": 0.02}
+    whole = NoiseReuseES(FAMILY, SGDM, LONG, trunc_length=5, **options)
+    parts = NoiseReuseES(FAMILY, SGDM, LONG, trunc_length=1, **options)
+    weights = weights_of(SGDM)
+    start = jax.vmap(lambda own: whole._start(weights.theta, own, jnp.float32(5)))
+    state = jax.jit(start)(jax.random.split(KEY, 2))
     expected, _ = whole.compute_gradient_estimate(weights, KEY, state)
     found = []
     for step in range(5):
@@ -150,13 +172,13 @@ def test_backpropagation_is_the_slope_of_the_truncations_loss(lopt, weights):
     with jax.enable_x64(True):
         theta = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), weights.theta)
         run = InnerRun(FAMILY, lopt, Objective("mean"))
-        state = run.start(theta, KEY, jnp.float32(5))
+        state = jax.jit(run.start)(theta, KEY, jnp.float32(5))
 
         @jax.jit
         def loss(theta):
             return advance(run, theta, state, 3, checkpointed=True)[1].total / 3
 
-        gradient = jax.grad(loss)(theta)
+        gradient = jax.jit(jax.grad(loss))(theta)
         direction = draw(KEY, theta, 1.0)
         size = 1e-2
         slope = (loss(shifted(theta, direction, size)) - loss(shifted(theta, direction, -size))) / (
@@ -186,8 +208,9 @@ def test_every_part_of_theta_has_its_own_estimator(lopt, weights):
         ByPart({"controller": scalars}).init_worker_state(weights, KEY)
 
 
-def test_runs_are_staggered_and_end_at_their_horizons(lopt, weights):
-    estimator = TruncatedBackprop(FAMILY, lopt, Horizons(4, 9), num_runs=16, trunc_length=1)
+def test_runs_are_staggered_and_end_at_their_horizons():
+    estimator = TruncatedBackprop(FAMILY, SGDM, Horizons(4, 9), num_runs=16, trunc_length=1)
+    weights = weights_of(SGDM)
     state = estimator.init_worker_state(weights, KEY)
     assert len(np.unique(state.horizon)) > 3 and state.horizon.max() <= 9
     for step in range(9):
@@ -197,7 +220,7 @@ def test_runs_are_staggered_and_end_at_their_horizons(lopt, weights):
     assert np.all(state.horizon >= 4)  # all have been started anew
 
 
-def test_the_ecosystems_estimators_average_what_the_objective_makes(lopt):
+def test_the_ecosystems_estimators_average_what_the_objective_makes():
     """A family's tasks pass their losses through the objective; data and names stay."""
     family = with_objective(FAMILY)
     task = family.task_fn(None)
@@ -206,12 +229,12 @@ def test_the_ecosystems_estimators_average_what_the_objective_makes(lopt):
     assert FAMILY.task_fn(None).normalizer(0.5) == 0.5
     options = {"num_tasks": 2, "trunc_length": 2, "std": 0.01, "steps_per_jit": 2}
     schedule = ecosystem.ConstantTruncationSchedule(4)
-    estimator = ecosystem.truncated_pes(family, lopt, schedule, **options)
-    learner = ecosystem.make_learner(lopt, theta_opt=ecosystem.Adam(0.01), num_steps=2)
+    estimator = ecosystem.truncated_pes(family, SGDM, schedule, **options)
+    learner = ecosystem.make_learner(SGDM, theta_opt=ecosystem.Adam(0.01), num_steps=2)
     weights = learner.get_state_for_worker(learner.init(KEY))
     states = ecosystem.init_unroll_states(weights, [estimator], KEY)
     found = ecosystem.compute_gradient(weights, [estimator], states, KEY)
-    plain = ecosystem.truncated_pes(FAMILY, lopt, schedule, **options)
+    plain = ecosystem.truncated_pes(FAMILY, SGDM, schedule, **options)
     states = ecosystem.init_unroll_states(weights, [plain], KEY)
     losses = ecosystem.compute_gradient(weights, [plain], states, KEY)
     np.testing.assert_allclose(found.mean_loss, np.log(losses.mean_loss + 1e-3), atol=0.1)

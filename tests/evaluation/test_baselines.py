@@ -116,12 +116,12 @@ def test_a_vectorized_trajectory_is_a_plain_loop_of_optax(scheduled):
         state, _ = jax.lax.scan(step, opt.init(start, num_steps=steps), length=steps)
         return opt.get_params(state)
 
-    together = jax.jit(jax.vmap(ours))(rates)
+    together, gradient = jax.jit(jax.vmap(ours))(rates), jax.jit(jax.grad(loss))
     for member, rate in enumerate(rates):
         opt = PLAIN[scheduled](float(rate), steps)
-        params, state = start, opt.init(start)
+        params, state, update = start, opt.init(start), jax.jit(opt.update)
         for _ in range(steps):
-            updates, state = opt.update(jax.grad(loss)(params), state, params)
+            updates, state = update(gradient(params), state, params)
             params = optax.apply_updates(params, updates)
         assert np.abs(params["w"] - start["w"]).max() > 1e-3
         for name in start:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.layers.random_arrays import random_params, random_tree
-from tests.strategies import from_axes, mlp_spec, specs
+from tests.strategies import compiling, from_axes, mlp_spec, specs
 from unf_lopt import SpecError, SymmetryError, assert_equivariant, count_maps
 from unf_lopt.layers import EquivariantLinear, TiedLinear, bell_number, reference
 from unf_lopt.symmetry import PermutationSpec
@@ -29,6 +29,7 @@ def few_maps(spec):
 @given(
     specs(max_rank=3).filter(few_maps), st.sampled_from(["positional", "free"]), st.integers(0, 9)
 )
+@compiling
 def test_fast_equals_definition(spec, fixed_axes, seed):
     layer = EquivariantLinear(spec, 2, fixed_axes=fixed_axes)
     params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
@@ -42,6 +43,7 @@ def test_fast_equals_definition(spec, fixed_axes, seed):
 @given(
     specs(max_rank=3).filter(few_maps), st.sampled_from(["positional", "free"]), st.integers(0, 9)
 )
+@compiling
 def test_groups_stay_symmetries(spec, fixed_axes, seed):
     layer = EquivariantLinear(spec, 2, fixed_axes=fixed_axes)
     params = random_params(layer, seed, 3)

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.layers.random_arrays import random_params, random_tree
-from tests.strategies import from_axes, mlp_spec, specs
+from tests.strategies import compiling, from_axes, mlp_spec, specs
 from unf_lopt import PointwiseMLP, SpecError, UNFLinear, assert_equivariant, count_maps
 from unf_lopt.layers import EquivariantLinear, bell_number, reference
 from unf_lopt.layers._coefficient_arrays import LARGE
@@ -37,6 +37,7 @@ def _float64():
     st.booleans(),
     st.integers(0, 99),
 )
+@compiling
 def test_fast_equals_definition(spec, bias, balanced, seed):
     layer = EquivariantLinear(spec, 2, bias=bias, balanced=balanced)
     params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
@@ -48,6 +49,7 @@ def test_fast_equals_definition(spec, bias, balanced, seed):
 
 
 @given(specs().filter(small), st.sampled_from(["tensor", "full", "none"]), st.integers(0, 99))
+@compiling
 def test_equivariant_to_float64_precision(spec, bias, seed):
     layer = EquivariantLinear(spec, 2, bias=bias)
     params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
@@ -143,7 +145,7 @@ def test_lecun_initialization_keeps_the_variance(balanced):
 
 
 @given(specs().filter(small), st.sampled_from(["exchangeable", "positional"]), st.integers(0, 99))
-@settings(max_examples=15)  # each is two programs
+@compiling
 def test_a_balanced_layer_is_one_with_other_parameters(spec, fixed_axes, seed):
     balanced = EquivariantLinear(spec, 2, fixed_axes, bias="full", balanced=True)
     plain = dataclasses.replace(balanced, balanced=False)

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.layers.random_arrays import random_params, random_tree
-from tests.strategies import from_axes, mlp_spec, specs
+from tests.strategies import compiling, from_axes, mlp_spec, specs
 from unf_lopt import assert_equivariant, count_maps
 from unf_lopt.layers import TiedLinear, untied
 from unf_lopt.layers._tied_means import LONG, _mean
@@ -23,7 +23,7 @@ small = specs(max_tensors=4, max_rank=3).filter(lambda spec: count_maps(spec) <=
 
 
 @given(small, st.booleans(), st.booleans(), st.sampled_from(["tensor", "none"]), st.integers(0, 99))
-@settings(max_examples=20)  # each is two layers
+@compiling
 def test_the_full_layer_contains_it(spec, cross_terms, balanced, bias, seed):
     layer = TiedLinear(spec, 2, cross_terms=cross_terms, balanced=balanced, bias=bias)
     params, features = random_params(layer, seed, 3), random_tree(spec, seed, 3)
@@ -40,6 +40,7 @@ def test_the_full_layer_contains_it(spec, cross_terms, balanced, bias, seed):
 
 
 @given(specs(max_tensors=4), st.booleans(), st.integers(0, 99))
+@compiling
 def test_equivariant_to_float64_precision(spec, cross_terms, seed):
     layer = TiedLinear(spec, 2, cross_terms=cross_terms)
     params = random_params(layer, seed, 3)

@@ -46,6 +46,8 @@ OPTIONS = {
     "adam": {"mode": "released", "scalars": "log", "initial_alpha": 0.02},
     "none": {"mode": "released", "scalars": "log", "inputs": "channel_rms", "initial_alpha": 0.02},
 }
+# Where optimizers that are described alike are also seen to compute alike; one of each will do.
+COMPARED = ("adam", "functional")
 # Mixed steps with a functional of entries, and all else that a controller may have.
 MORE = {
     "mixed_step": {"functional": 2, "directions": ("adam",), "hypergradient": True},
@@ -217,6 +219,8 @@ def test_a_description_is_plain_data_and_makes_the_same_optimizer(case):
     assert description["frozen"] == ["last/b"]
     again = from_description(description).bind(case.spec)
     assert again.description() == description
+    if case.nominal not in COMPARED:
+        return
     params, grad = case.problem.random(0), case.problem.random(1)
 
     def theta_and_step(lopt):
@@ -240,5 +244,6 @@ def test_gin_builds_the_same_optimizer_again(case):
     assert built.description() == again.description()
     assert built.frozen == ("last/b",)
     assert case.name in MIXED or case.nominal == built.options.nominal
-    key = jax.random.PRNGKey(0)
-    assert_same(*(jax.jit(own.init)(key) for own in (built, again)))
+    if case.nominal in COMPARED:
+        key = jax.random.PRNGKey(0)
+        assert_same(*(jax.jit(own.init)(key) for own in (built, again)))

@@ -70,10 +70,10 @@ def _close(found, expected, **tolerance):
 @pytest.mark.parametrize("lines", [True, False])
 @jax.enable_x64(True)
 def test_permutations_pass_through(lines, pooling):
-    # Lines of gates, heads, a kernel's axes and a recurrent matrix; else every direction of all.
+    # Every direction of all once; else of gates, heads, a kernel's axes and a recurrent matrix.
     paths = ("gates", "gates_bias", "recurrent", "query", "query_bias", "kernel", "temperature")
-    spec = mixed_spec(paths) if lines else SPEC
-    mixed = ("adam",) if lines else ALL
+    every = pooling and not lines
+    spec, mixed = (SPEC, ALL) if every else (mixed_spec(paths), ("adam",))
     step = _step(matrices_of(spec), mixed, pooling=pooling, lines=lines)
     theta = _random(_initial(step))
     theta = jax.tree.map(lambda x: x.astype("f8"), theta)

@@ -11,7 +11,7 @@ import orbax.checkpoint
 import pytest
 from flax import nnx
 
-from tests.optimizers.problems import CHAIN, FUNCTIONAL, NOISE, RECURRENT
+from tests.optimizers.problems import CHAIN, FUNCTIONAL, NOISE, RECURRENT, small_options
 from unf_lopt import SymmetryError, ecosystem, optimizers, to_optax
 from unf_lopt.symmetry import PermutationSpec
 
@@ -20,7 +20,7 @@ THETA_KEY = jax.random.key(3)
 
 def theta_of(lopt):
     """Initial theta, but with a functional that has a say."""
-    theta = lopt.init(THETA_KEY)
+    theta = jax.jit(lopt.init)(THETA_KEY)
     return {
         part: jax.tree.map(
             lambda x, size=NOISE[part]: x + size * jnp.cos(jnp.arange(x.size)).reshape(x.shape), x
@@ -31,7 +31,7 @@ def theta_of(lopt):
 
 def trained(transformation, problem, steps=4, dtype=None):
     params = problem.random(0, dtype)
-    state = transformation.init(params)
+    state = jax.jit(transformation.init)(params)
     step = jax.jit(functools.partial(one_step, transformation, problem), donate_argnums=(0, 1))
     for _ in range(steps):
         params, state = step(params, state)
@@ -47,20 +47,20 @@ def one_step(transformation, problem, params, state):
 @pytest.mark.parametrize("name", FUNCTIONAL)
 @pytest.mark.parametrize("nominal", ["momentum", "adam"])
 def test_the_trajectory_is_the_ecosystems(name, nominal):
-    lopt = optimizers.OPTIMIZERS[name](nominal=nominal, weight_decay=0.1)
+    lopt = optimizers.OPTIMIZERS[name](nominal=nominal, weight_decay=0.1, **small_options(name))
     bound = lopt.bind(CHAIN.spec)
     theta = theta_of(bound)
     transformation = to_optax(theta, CHAIN.loss, CHAIN.random(0), optimizer=lopt)
     params, _ = trained(transformation, CHAIN)
     inner = ecosystem.learned_optimizer(bound).opt_fn(theta)
-    state = inner.init(CHAIN.random(0))
+    state, update = jax.jit(inner.init)(CHAIN.random(0)), jax.jit(inner.update)
     for _ in range(4):
-        state = inner.update(state, jax.grad(CHAIN.loss)(state.params))
+        state = update(state, CHAIN.grad(state.params))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-5), params, state.params)
 
 
 def test_in_a_chain_with_frozen_and_half_precision_parameters():
-    lopt = optimizers.unf(frozen=("last/b",))
+    lopt = optimizers.unf(frozen=("last/b",), **small_options("unf"))
     theta = theta_of(lopt.bind(CHAIN.spec))
     own = to_optax(theta, CHAIN.loss, CHAIN.random(0), optimizer=lopt)
     chain = optax.chain(optax.clip_by_global_norm(1.0), own, optax.scale(0.5))
@@ -85,7 +85,7 @@ def test_the_state_of_a_flax_model_goes_through_orbax(tmp_path):
         return jnp.mean((nnx.merge(graph, params)(inputs) - targets) ** 2)
 
     graph, params = nnx.split(Model(nnx.Rngs(0)), nnx.Param)
-    lopt = optimizers.unf_universal(initial_alpha=0.03)
+    lopt = optimizers.unf_universal(initial_alpha=0.03, **small_options("unf_universal"))
     transformation = to_optax(lopt.init(THETA_KEY), loss, params, optimizer=lopt)
 
     @jax.jit
@@ -107,7 +107,7 @@ def test_the_state_of_a_flax_model_goes_through_orbax(tmp_path):
 
 def write_theta(folder, name, **options):
     """What outer training leaves behind, without the training."""
-    lopt = optimizers.OPTIMIZERS[name](**options).bind(CHAIN.spec)
+    lopt = optimizers.OPTIMIZERS[name](**small_options(name), **options).bind(CHAIN.spec)
     theta = theta_of(lopt)
     folder.mkdir()
     checkpoint = ecosystem.ParameterCheckpoint(

@@ -1,5 +1,7 @@
 """What optax's own common tests ask of every optimizer, asked of every one of ours."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,13 +23,17 @@ def optimizer(name, **options):
     return optimizers.OPTIMIZERS[name](**nominal, **small_options(name), **options)
 
 
-def made(name, loss=CHAIN.loss, params=None, spec=None, **options):
-    """The transformation of an initial theta, and the optimizer."""
-    params = CHAIN.random(0, "float32") if params is None else params
-    lopt = optimizer(name, **options)
-    spec = infer_spec(loss, params) if spec is None else spec
+def made(lopt, loss, params, spec):
+    """The transformation of an initial theta."""
     theta = jax.jit(lopt.bind(spec).init)(KEY)
-    return compiled(to_optax(theta, loss, params, optimizer=lopt, num_steps=NUM_STEPS)), lopt
+    return compiled(to_optax(theta, loss, params, optimizer=lopt, num_steps=NUM_STEPS))
+
+
+@functools.cache
+def of_chain(name, **options):
+    """The same on one problem, made and compiled once for all tests."""
+    lopt = optimizer(name, **options)
+    return made(lopt, CHAIN.loss, CHAIN.random(0, "float32"), CHAIN.spec)
 
 
 def compiled(transformation):
@@ -39,7 +45,7 @@ def compiled(transformation):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_map_params_walks_the_state(name):
-    transformation, _ = made(name)
+    transformation = of_chain(name)
     params = CHAIN.random(0, "float32")
     state = transformation.init(params)
     same = optax.tree.map_params(transformation, lambda v: v, state)
@@ -55,7 +61,7 @@ def test_map_params_walks_the_state(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_updates_and_states_keep_shapes_types_and_shardings(name):
-    transformation, _ = made(name)
+    transformation = of_chain(name)
     params = CHAIN.random(0, "float32")
     state = transformation.init(params)
     updates, after = transformation.update(CHAIN.random(1, "float32"), state, params, value=LOSS)
@@ -74,7 +80,7 @@ def test_updates_and_states_keep_shapes_types_and_shardings(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("wrapper", ["masked", "partition", "selective_transform"])
 def test_parts_of_the_parameters_are_trained_or_the_error_says_how(name, wrapper):
-    transformation, lopt = made(name)
+    transformation = of_chain(name)
     params = CHAIN.random(0, "float32")
     trained = {"first": {"w": True, "b": False}, "last": {"w": True, "b": True}}
     labels = jax.tree.map(lambda own: "train" if own else "freeze", trained)
@@ -88,16 +94,14 @@ def test_parts_of_the_parameters_are_trained_or_the_error_says_how(name, wrapper
         ),
     }[wrapper]()
     frozen = ("first/b",)
-    if not lopt.one_theta_for_all:
+    if not optimizer(name).one_theta_for_all:
         with pytest.raises(ValueError, match=r"\['first/b'\].*frozen=\('first/b',\)"):
             wrapped.init(params)
         return
     grad = CHAIN.random(1, "float32")
     updates, _ = wrapped.update(grad, wrapped.init(params), params, value=LOSS)
-    alone = optimizer(name, frozen=frozen)
-    theta = alone.bind(CHAIN.spec).init(KEY)
-    expected = compiled(to_optax(theta, CHAIN.loss, params, optimizer=alone, num_steps=NUM_STEPS))
-    expected, _ = expected.update(grad, expected.init(params), params, value=LOSS)
+    alone = of_chain(name, frozen=frozen)
+    expected, _ = alone.update(grad, alone.init(params), params, value=LOSS)
     np.testing.assert_allclose(updates["first"]["w"], expected["first"]["w"], rtol=1e-6)
     np.testing.assert_allclose(updates["last"]["w"], expected["last"]["w"], rtol=1e-6)
 
@@ -118,12 +122,16 @@ def test_a_flax_optimizer_trains_with_it(name):
 
     model = Net(nnx.Rngs(0))
     graph, params = nnx.split(model, nnx.Param)
-    transformation, _ = made(name, lambda own: compute(nnx.merge(graph, own)), params)
+
+    def loss(own):
+        return compute(nnx.merge(graph, own))
+
+    transformation = made(optimizer(name), loss, params, infer_spec(loss, params))
     trainer = nnx.Optimizer(model, transformation, wrt=nnx.Param)
-    before = compute(model)
+    before, both = compute(model), nnx.jit(nnx.value_and_grad(compute))
     for _ in range(10):
-        loss, gradient = nnx.value_and_grad(compute)(model)
-        trainer.update(model, gradient, value=loss)
+        value, gradient = both(model)
+        trainer.update(model, gradient, value=value)
     assert compute(model) < before
 
 
@@ -138,7 +146,7 @@ def test_missing_and_empty_leaves(name):
         loss, params = CHAIN.loss, {**CHAIN.random(0, "float32"), "none": None}
     full = {path: leaf for path, leaf in params.items() if path not in ("none", "empty")}
     spec = infer_spec(lambda own: loss({**params, **own}), full)
-    transformation, _ = made(name, loss, params, spec)
+    transformation = made(optimizer(name), loss, params, spec)
     grad, state = jax.grad(loss)(params), transformation.init(params)
     updates, _ = transformation.update(grad, state, params, value=LOSS)
     assert jax.tree.structure(updates) == jax.tree.structure(params)
@@ -147,7 +155,7 @@ def test_missing_and_empty_leaves(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_scaled_chained_injected_and_accumulated_like_any(name):
-    transformation, _ = made(name)
+    transformation = of_chain(name)
     params, grad = CHAIN.random(0, "float32"), CHAIN.random(1, "float32")
     plain, _ = transformation.update(grad, transformation.init(params), params, value=LOSS)
     chain = optax.chain(transformation, optax.scale(0.5))

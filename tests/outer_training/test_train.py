@@ -19,6 +19,7 @@ from tests.configs import TINY, configure
 from tests.outer_training.compared import assert_same_run, rows_of
 from tests.strategies import haiku_mlp_spec
 from unf_lopt import PermutationSpec, ecosystem
+from unf_lopt.__main__ import main
 from unf_lopt.optimizers import load_theta, read_theta
 from unf_lopt.outer_training import train
 from unf_lopt.register import learned_sgdm, unf
@@ -232,8 +233,6 @@ def test_steps_must_be_positive(tmp_path):
         train(str(tmp_path))
 
 
-def test_the_command_says_what_is_missing():
-    command = [sys.executable, "-m", "unf_lopt.train", *SMALL]
-    outcome = subprocess.run(command, capture_output=True, text=True)
-    assert outcome.returncode != 0
-    assert "--train_log_dir" in outcome.stdout + outcome.stderr
+def test_the_command_says_what_is_missing(capsys):
+    assert main(["train", *SMALL]) != 0
+    assert "--train_log_dir" in capsys.readouterr().err

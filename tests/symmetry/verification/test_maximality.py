@@ -241,6 +241,9 @@ def two_layer_spec(hidden, sizes, fixed=()):
 def test_parts_of_what_is_one_group_are_not_maximal(hidden, sizes, fixed):
     spec = two_layer_spec(hidden, sizes, fixed)
     assert verify(spec, two_layers).maximal == "not maximal"
+
+
+def test_the_one_group_of_which_they_are_parts_is_maximal():
     assert verify(two_layer_spec("h", {}), two_layers).maximal == "maximal"
 
 
