@@ -3,17 +3,19 @@
 To be imported before JAX.
 """
 
+import importlib.metadata
 import os
 import pathlib
 
-# XLA's older emitter of loops, in one module, takes a fifteenth of the newer one's time for large
-# programs.
-FLAGS = (
+FLAGS = [
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=1",
-)
+]
+# XLA's older emitter of loops, in one module, takes a fifteenth of the newer one's time for large
+# programs. Later versions have it no more, and end at a flag that they do not know.
+if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 # Where in the source an operation comes from, for each a walk through the stack, nobody reads here.
