@@ -14,7 +14,7 @@ from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry.inference._graph import LEAF
 from unf_lopt.symmetry.inference._infer import Inference
-from unf_lopt.symmetry.inference._jaxprs import aval_of
+from unf_lopt.symmetry.inference._jaxprs import aval_of, opened
 from unf_lopt.symmetry.inference._key_flow import jaxprs_walked
 from unf_lopt.symmetry.inference._key_rules import DRAWS
 from unf_lopt.symmetry.inference._result import AxisReader, node_key
@@ -101,9 +101,9 @@ def replace_equations(jaxpr: Any, steps: Sequence[Step], replacement: Replacemen
       steps: what a walk saw of it.
       replacement: gives the function of an equation's inputs that stands for it, or None.
     """
-    if isinstance(jaxpr, core.ClosedJaxpr):
-        return core.ClosedJaxpr(replace_equations(jaxpr.jaxpr, steps, replacement), jaxpr.consts)
-    return jaxpr.replace(eqns=[_replaced_equation(step, replacement) for step in steps])
+    inner, consts = opened(jaxpr)
+    changed = inner.replace(eqns=[_replaced_equation(step, replacement) for step in steps])
+    return core.ClosedJaxpr(changed, consts) if isinstance(jaxpr, core.ClosedJaxpr) else changed
 
 
 def _replaced_equation(step: Step, replacement: Replacement) -> core.JaxprEqn:

@@ -305,6 +305,7 @@ _CALLS = (
     "custom_jvp_call",
     "custom_vjp_call",
     "custom_vjp_call_jaxpr",
+    "eval_jaxpr",
     "jit",
     "pjit",
     "remat",

@@ -210,7 +210,8 @@ def calls(builder: Builder) -> None:
     builder.add(*composite(array, other))
     if eval_jaxpr_p:
         closed = jax.make_jaxpr(lambda x, y: (y * 2.0, x.T))(array, other)
-        builder.add(*eval_jaxpr_p.bind(array, other, jaxpr=closed))
+        name = "jaxpr" if jax.__version_info__ < (0, 11) else "call_jaxpr"
+        builder.add(*eval_jaxpr_p.bind(array, other, **{name: closed}))
 
 
 @operation("dot_general", "vmap")
