@@ -240,7 +240,7 @@ def test_a_checkpoint_of_another_optimizer_is_named(runs):
 
 def test_two_runs_of_one_optimizer_need_a_name(runs):
     unf, _ = runs
-    with pytest.raises(ValueError, match=r"'unf'.*--compare=NAME=FOLDER"):
+    with pytest.raises(ValueError, match=r"'unf'.*--compare=NAME=SOURCE"):
         run(f"--train_log_dir={unf}", f"--compare={unf}")
 
 
