@@ -124,9 +124,10 @@ def test_four_processes_and_then_two(alone, tmp_path):
     assert_same_run(alone, folder, STEPS, WORKERS)
 
 
-@pytest.mark.slow
-def test_two_devices_of_one_process(alone, tmp_path):
-    xla = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+# With four, each has one worker: an axis of one is not to be rounded otherwise.
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4])
+def test_devices_of_one_process(devices, alone, tmp_path):
+    xla = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-m", "unf_lopt.train", *flags(tmp_path)]
     subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": xla})
     assert_same_run(alone, tmp_path, STEPS, WORKERS)

@@ -244,6 +244,8 @@ class OuterStep:
         """Every worker's meta-gradient, meta-loss and inner steps as a row, and its next runs."""
         weights = self._learner.get_state_for_worker(learner_state)
         template = ravel_pytree(_row(weights.theta))[0]
+        here = len(numbers)
+        unrolls, batches, numbers = jax.tree.map(_two_at_least, (unrolls, batches, numbers))
 
         def of_worker(place: jax.Array, carry: tuple) -> tuple:
             unrolls, rows = carry
@@ -258,7 +260,7 @@ class OuterStep:
         # The count is not known when it is compiled: the compiler must not unroll the loop for few
         # workers, or what it fuses, and so the last bits, would depend on their number.
         unrolls, rows = jax.lax.fori_loop(0, count, of_worker, (unrolls, rows))
-        return rows, unrolls
+        return rows[:here], jax.tree.map(lambda leaf: leaf[:here], unrolls)
 
     def _of_worker(
         self,
@@ -361,6 +363,14 @@ def _at(leaf: jax.Array, place: jax.Array) -> jax.Array:
 def _replaced(leaf: jax.Array, new: jax.Array, place: jax.Array) -> jax.Array:
     """With another row at a place; this is no scatter, which compiles and runs slower."""
     return jax.lax.dynamic_update_index_in_dim(leaf, new.astype(leaf.dtype), place, 0)
+
+
+def _two_at_least(leaf: jax.Array) -> jax.Array:
+    """With the only worker twice, of which the second is not computed.
+
+    An axis of one the compiler leaves out, and rounds what comes after otherwise.
+    """
+    return leaf if len(leaf) > 1 else jnp.concatenate([leaf, leaf])
 
 
 def _row(gradient: PyTree, loss: Any = 0.0, inner_steps: Any = 0.0) -> tuple:
