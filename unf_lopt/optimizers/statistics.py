@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -66,8 +65,8 @@ def products(leaves: Leaves, others: Leaves) -> jax.Array:
 
 def cosine(product: jax.Array, one: jax.Array, two: jax.Array) -> jax.Array:
     """``⟨x, y⟩ / ‖x‖‖y‖`` from the mean product and mean squares; 0 where one of them is zero."""
-    lengths = (jnp.sqrt(jnp.maximum(square, SMALLEST)) for square in (one, two))
-    return functools.reduce(jnp.divide, lengths, product)
+    first, second = (jnp.sqrt(jnp.maximum(square, SMALLEST)) for square in (one, two))
+    return product / first / second
 
 
 def next_statistics(
