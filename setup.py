@@ -85,7 +85,7 @@ CORE = [
 ECOSYSTEM = [
     "absl-py>=2.1",
     "chex>=0.1.90",
-    "flax>=0.12.1",  # the first whose nnx runs with JAX 0.9
+    "flax>=0.12.2",  # the first whose nnx.jit runs with JAX 0.9
     # The same TensorFlow; on x86-64 Linux the wheel without GPU code is a third of the size.
     'tensorflow-cpu>=2.20; sys_platform == "linux" and platform_machine == "x86_64"',
     'tensorflow>=2.20; sys_platform != "linux" or platform_machine != "x86_64"',
