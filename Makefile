@@ -92,10 +92,12 @@ MET_BY_ECOSYSTEM := tests/ecosystem tests/estimators tests/evaluation/test_evalu
   tests/tasks/test_training.py tests/test_configs.py tests/test_inspect.py
 # Where versions of other packages do.
 VERSIONED := tests/ecosystem tests/estimators tests/optimizers tests/outer_training tests/runs
-# Where Python's own version does: files, processes, text, signatures, and types of trees.
+# Where Python's own version does: files, processes, text, signatures, and types of trees; and where
+# JAX's does, whose newest version only newer Pythons have: what reads its jaxprs, and Flax.
 OF_PYTHON := tests/commands tests/ecosystem tests/outer_training tests/runs tests/tasks \
-  tests/optimizers/test_export.py tests/symmetry/test_infer.py tests/symmetry/test_trees.py \
-  tests/symmetry/inference/test_rules.py tests/test_architecture.py tests/test_lightness.py
+  tests/optimizers/test_export.py tests/optimizers/test_optax_contract.py \
+  tests/symmetry/inference tests/symmetry/verification tests/symmetry/test_infer.py \
+  tests/symmetry/test_trees.py tests/test_architecture.py tests/test_lightness.py
 
 .PHONY: test test-slow test-lowest test-newer test-main lint types notebooks docs
 test: lint  ## lint, and every test that is not marked slow
@@ -108,7 +110,7 @@ test-slow: setup  ## the tests marked slow, and those of random examples with ma
 test-lowest: $(LOWEST_VENV)/installed  ## what depends on versions, with the lowest that setup.py allows
 	$(LOWEST_VENV)/bin/$(PYTEST) -m 'not slow' $(VERSIONED)
 
-test-newer: | $(UV)  ## what depends on Python, with a newer one where it is there (NEWER_PYTHON=)
+test-newer: | $(UV)  ## what depends on Python and JAX, with newer ones where they are there (NEWER_PYTHON=)
 	@if [ -z '$(NEWER_PYTHON)' ]; then \
 	  echo 'No Python from 3.12 to 3.13 here; nothing is run with a newer one.'; \
 	else \
@@ -137,12 +139,13 @@ docs: setup  ## the pages of docs/ as a site, in build/site; a warning is an err
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 # ----------------------------------------------------------------------------------------- locks
-# A lock is made from setup.py and keeps the versions it has where it can;
+# A lock is made from setup.py, with the newest that each Python can have, and keeps the versions it
+# has where it can;
 # `make lock UPGRADE=--upgrade` takes the newest. The ecosystem's release comes without its own
 # pins (see pyproject.toml).
 UPGRADE ?=
 COMPILE = echo '$(ECOSYSTEM_RELEASE)' | UV_CUSTOM_COMPILE_COMMAND='make $@' $(UV) pip compile \
-  --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes setup.py -
+  --quiet --universal --fork-strategy requires-python --python-version 3.11 --generate-hashes setup.py -
 
 .PHONY: lock lowest-lock
 lock: | $(UV)  ## requirements.lock from setup.py (UPGRADE=--upgrade: the newest versions)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -103,11 +104,16 @@ def test_two_processes_stop_together_and_one_goes_on(begun, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_of_two_is_killed_and_both_are_started_again(alone, tmp_path):
-    folder = tmp_path / "run"
+@pytest.mark.parametrize("seed", range(20))
+def test_it_ends_the_same_whenever_it_is_killed(seed, alone, tmp_path):
+    """One of two processes, or both, at a moment that is drawn."""
+    folder, draw = tmp_path / "run", random.Random(seed)
     running = launched(folder, 2, restarts=1)
-    wait_for_checkpoint(running, folder, 3)
-    os.kill(children(running.pid)[1], signal.SIGKILL)
+    wait_for_checkpoint(running, folder, draw.randrange(STEPS // 2))
+    time.sleep(draw.uniform(0, 0.3))
+    killed = draw.sample(children(running.pid), draw.choice((1, 2)))
+    for process in killed:
+        os.kill(process, signal.SIGKILL)
     assert "starting all again" in finished(running)
     assert_same_run(alone, folder, STEPS, WORKERS)
 
