@@ -119,6 +119,11 @@ def _reshape(equation: core.JaxprEqn, arguments: Sequence[Constant]) -> Entries:
     return entries.reshape(aval_of(equation.outvars[0]).shape), operand.are_numbers
 
 
+def _squeeze(equation: core.JaxprEqn, arguments: Sequence[Constant]) -> Entries:
+    (operand,) = arguments
+    return operand.entries.reshape(aval_of(equation.outvars[0]).shape), operand.are_numbers
+
+
 def _transpose(equation: core.JaxprEqn, arguments: Sequence[Constant]) -> Entries:
     (operand,) = arguments
     return operand.entries.transpose(equation.params["permutation"]), operand.are_numbers
@@ -156,6 +161,6 @@ _MOVES: dict[str, Callable[[core.JaxprEqn, Sequence[Constant]], Entries]] = {
     "iota": _iota,
     "reshape": _reshape,
     "slice": _slice,
-    "squeeze": _reshape,
+    "squeeze": _squeeze,
     "transpose": _transpose,
 }

@@ -191,7 +191,7 @@ _OF_COUNTERS = (
 
 
 @operation("iota", "eq", "div", "rem", "select_n", times=4)
-def counters(builder: Builder) -> None:
+def made_of_counters(builder: Builder) -> None:
     """Numbers made of counters and constants alone, as identities and blocks are, and a use."""
     shape = builder.shape((1, 3), at_least=2)
     known = [lax.broadcasted_iota(jnp.int32, shape, n) for n in range(len(shape))]
