@@ -31,9 +31,11 @@ QUICK = [
     "training/inner_training",
     "training/parameters_in_one_vector",
     "structure/integer_table",
+    "algebra/time_constants_in_blocks",
+    "algebra/identity_beside_weights",
 ]
 # No unit of these is like another one.
-WITHOUT_GROUPS = {"masked_weights", "ordered_features"}
+WITHOUT_GROUPS = {"masked_weights", "ordered_features", "diagonal_of_decays"}
 
 
 def check_inferred(name, problem):

@@ -99,11 +99,16 @@ class Builder:
         )
 
     def constant(self, shape: Shape) -> np.ndarray:
-        """A constant array that varies along some of its axes only."""
+        """A constant, along some of its axes the same, all or in blocks; sometimes a diagonal."""
         value = np.array(self.rng.normal(size=shape))
         for axis in range(len(shape)):
             if self.chance(0.4):
                 value = value[(slice(None),) * axis + (slice(0, 1),)].repeat(shape[axis], axis)
+            elif self.chance(0.4):
+                value = value.take(np.arange(shape[axis]) // 2 * 2, axis)
+        if len(shape) > 1 and shape[0] == shape[1] and self.chance():
+            diagonal = np.eye(shape[0]).reshape(*shape[:2], *[1] * (len(shape) - 2))
+            value = np.where(diagonal, value[:1, :1], value[-1:, :1])
         return value
 
     def array(self, shape: Shape | None = None, rank: int | tuple[int, int] = (1, 3)) -> Any:

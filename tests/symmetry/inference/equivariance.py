@@ -21,6 +21,7 @@ from jax.extend import core
 from tests.symmetry.inference import evaluation
 from tests.symmetry.inference.evaluation import Visit
 from unf_lopt.symmetry.inference import Inference, TracedLoss
+from unf_lopt.symmetry.inference._constants import Constant
 from unf_lopt.symmetry.inference._graph import LEAF, SUM, Node
 
 Axes = tuple[Node, ...]
@@ -203,6 +204,10 @@ def _equation_faults(
                 yield f"input {number} is a constant that its axes' permutations change"
                 return
             permuted = value
+        elif isinstance(places[atom], Constant):
+            if not all(_same(element.apply(a, value), value) for a in (places[atom], axes)):
+                yield f"input {number} is computed from constants, and its permutations change it"
+                return
         elif not _act_alike(places[atom], axes, element, value):
             yield f"input {number} has other axes than where it was computed"
             return

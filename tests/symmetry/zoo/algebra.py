@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tests.symmetry.zoo.case import case, problem
 from tests.symmetry.zoo.data import (
@@ -143,8 +144,99 @@ def orthogonality_penalty(n):
         first  [pixels], hidden
         last   hidden, [classes]
     """
-    why = "a constant that varies along an axis fixes it, and the identity matrix does"
-    return problem(n, loss, table, classification(n), not_found=why)
+    return problem(n, loss, table, classification(n))
+
+
+@case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
+def identity_beside_weights(n):
+    """``h (W + 1)``: a residual connection, written as a matrix that a loss closes over."""
+    identity = np.eye(n.hidden, dtype=np.float32)
+
+    def loss(params, x, y):
+        h = jnp.tanh(x @ params["first"])
+        h = jnp.tanh(h @ (params["middle"] + identity))
+        return cross_entropy(h @ params["last"], y)
+
+    table = """
+        first   [pixels], hidden
+        middle  hidden, hidden
+        last    hidden, [classes]
+    """
+    return problem(n, loss, table, classification(n))
+
+
+@case(trap=True, batch=7, pixels=6, hidden=5, rank=4, classes=3)
+def no_weight_of_a_unit_to_itself(n):
+    """A product of two matrices without its diagonal."""
+
+    def loss(params, x, y):
+        h = jnp.tanh(x @ params["first"])
+        product = params["into"] @ params["out_of"] * (1.0 - jnp.eye(n.hidden))
+        return cross_entropy(jnp.tanh(h @ product) @ params["last"], y)
+
+    table = """
+        first   [pixels], hidden
+        into    hidden, rank
+        out_of  rank, hidden
+        last    hidden, [classes]
+    """
+    return problem(n, loss, table, classification(n))
+
+
+@case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
+def diagonal_of_decays(n):
+    """A matrix with a number of its own for each unit on its diagonal: the units differ."""
+
+    def loss(params, x, y):
+        h = jnp.tanh(x @ params["first"])
+        h = jnp.tanh(h @ (params["middle"] + np.diag(1.0 + np.arange(n.hidden, dtype=np.float32))))
+        return cross_entropy(h @ params["last"], y)
+
+    table = """
+        first   [pixels], [hidden]
+        middle  [hidden], [hidden2]
+        last    [hidden2], [classes]
+    """
+    return problem(n, loss, table, classification(n), check_fixed_ties=False)
+
+
+@case(trap=True, batch=7, pixels=6, slow=3, fast=4, classes=3)
+def time_constants_in_blocks(n):
+    """Units of two kinds, each with the constant of its kind, used in two layers."""
+    scales = np.repeat(np.float32([0.2, 0.9]), [n.slow, n.fast])
+
+    def loss(params, x, y):
+        h = jnp.tanh(x @ params["first"]) * scales
+        h = (1.0 - scales) * jnp.tanh(h @ params["middle"])
+        return cross_entropy(h @ params["last"], y)
+
+    table = """
+        first   [pixels], slow + fast
+        middle  slow + fast, slow2 + fast2
+        last    slow2 + fast2, [classes]
+    """
+    return problem(n, loss, table, classification(n))
+
+
+@case(trap=True, batch=7, pixels=6, blocks=3, width=2, classes=3)
+def blocks_of_counters(n):
+    """``arange // width`` numbers blocks of units, and each is scaled by its number."""
+
+    def loss(params, x, y):
+        block = jnp.arange(n.blocks * n.width) // n.width
+        h = jnp.tanh(x @ params["first"]) * (1 + block)
+        h = jnp.tanh(h @ params["middle"])
+        return cross_entropy(h @ params["last"], y)
+
+    size = {f"in{i}": n.width for i in range(n.blocks)}
+    own = " + ".join(size)
+    table = f"""
+        first   [pixels], {own}
+        middle  {own}, hidden
+        last    hidden, [classes]
+    """
+    vars(n).update(size, hidden=n.width)
+    return problem(n, loss, table, classification(n))
 
 
 @case(trap=True, batch=7, pixels=6, points=4, features=3, hidden=5)

@@ -12,8 +12,10 @@ import numpy as np
 from jax.extend import core
 
 from unf_lopt.symmetry.inference import _key_flow, _source
+from unf_lopt.symmetry.inference._constants import Constant, Pattern, entries_of, pattern_of
+from unf_lopt.symmetry.inference._folding import folded
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
-from unf_lopt.symmetry.inference._jaxprs import opened
+from unf_lopt.symmetry.inference._jaxprs import aval_of, opened
 from unf_lopt.symmetry.inference._uniform import uniform_axes
 from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY, TAKES_UNIFORM
 
@@ -101,7 +103,9 @@ class Walker:
         )
 
         def read(atom: core.Var | core.Literal) -> Axes:
-            return self.constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
+            if isinstance(atom, core.Literal):
+                return self.constant(atom.val, aval_of(atom).dtype)
+            return env[atom]
 
         outer = self.steps
         steps: list[Step] = []
@@ -112,6 +116,7 @@ class Walker:
             self.steps = []
             arguments = self._used_by(equation, marked)
             results = self._marked(equation, marked, self._apply(equation, arguments))
+            results = self._known(equation, marked, results)
             env.update(zip(equation.outvars, results, strict=True))
             if self._record:
                 steps.append(Step(equation, arguments, list(results), self.steps, reason))
@@ -123,20 +128,42 @@ class Walker:
             _key_flow.tie_draws(self.graph, jaxpr, consts, steps)
         return [read(atom) for atom in jaxpr.outvars]
 
-    def constant(self, value: Any) -> Axes:
-        """The axes of a constant: frozen where it varies, uniform where it does not."""
+    def constant(self, value: Any, dtype: Any = None) -> Axes:
+        """The axes of a constant: free by themselves, in parts, in pairs, or frozen.
+
+        Args:
+          value: an array or a number.
+          dtype: its type, if a Python number does not say it.
+        """
         shape = np.shape(value)
-        if not shape:
-            return ()
+        dtype = getattr(value, "dtype", None) if dtype is None else dtype
+        is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended)
+        if not shape and not is_key:
+            return Constant.of((), *entries_of(value, dtype))
         self.graph.reason = "a constant that varies along it"
-        varies = _varies_along(value) if 0 not in shape else [True] * len(shape)
-        return tuple(
-            self.graph.leaf(size, frozen=True) if varies else self.graph.uniform(size)
-            for size, varies in zip(shape, varies, strict=True)
+        if is_key or 0 in shape:
+            return self.fresh(shape, frozen=True)
+        entries, are_numbers = entries_of(value, dtype)
+        pattern = pattern_of(entries)
+        if not self._may_be_marked(dtype):
+            pattern = pattern.of_whole_axes()
+        axes = [self.graph.leaf(n, pattern.is_frozen(axis)) for axis, n in enumerate(shape)]
+        return self._patterned(axes, entries, are_numbers, pattern)
+
+    def _patterned(
+        self, axes: Sequence[Node], entries: np.ndarray, are_numbers: bool, pattern: Pattern
+    ) -> Constant:
+        """A constant with the axes of its pattern; those that are frozen are given."""
+        nodes = (
+            self.graph.uniform(node.size) if pattern.is_uniform(axis) else node
+            for axis, node in enumerate(pattern.nodes(self.graph, axes))
         )
+        return Constant.of(nodes, entries, are_numbers, pattern)
 
     def used(self, axes: Axes) -> Axes:
         """The axes of an array for one use of it: new ones where it does not vary."""
+        if isinstance(axes, Constant) and axes.pattern is not None:
+            return tuple(axes.pattern.nodes(self.graph, axes))
         if not any(node.uniform for node in axes):
             return axes
         return tuple(self.graph.leaf(node.size) if node.uniform else node for node in axes)
@@ -194,16 +221,35 @@ class Walker:
                 self.graph.uniform(node.size) if flag and node.size > 1 else node
                 for node, flag in zip(axes, own, strict=True)
             )
-            if self._may_be_marked(var.aval)
+            if 0 not in shape_of(var) and self._may_be_marked(aval_of(var).dtype)
             else axes
             for axes, own, var in zip(results, flags, equation.outvars, strict=True)
         ]
 
-    def _may_be_marked(self, aval: Any) -> bool:
+    def _known(
+        self, equation: core.JaxprEqn, arguments: list[Axes], results: list[Axes]
+    ) -> list[Axes]:
+        """The outputs, and what they are where only constants go in.
+
+        Its entries may tell less than the rule did: an axis of many equal blocks is frozen for
+        them, while the rule of a reshape knows it as a product.
+        """
+        computed = folded(equation, arguments)
+        if computed is None:
+            return results
+        (axes,), (entries, are_numbers) = results, computed
+        if self._may_be_marked(aval_of(equation.outvars[0]).dtype):
+            pattern = pattern_of(entries)
+            lost = (node for axis, node in enumerate(axes) if pattern.is_frozen(axis))
+            if all(leaf.frozen or leaf.size == 1 for n in lost for leaf in self.graph.leaves(n)):
+                return [self._patterned(axes, entries, are_numbers, pattern)]
+        return [Constant.of(axes, entries, are_numbers)]
+
+    def _may_be_marked(self, dtype: Any) -> bool:
         """Not keys, nor numbers that they may be made of: equal keys must stay tied."""
-        if jnp.issubdtype(aval.dtype, jax.dtypes.extended) or 0 in aval.shape:
+        if jnp.issubdtype(dtype, jax.dtypes.extended):
             return False
-        return self.randomness == "frozen" or not jnp.issubdtype(aval.dtype, np.integer)
+        return self.randomness == "frozen" or not jnp.issubdtype(dtype, np.integer)
 
     def _apply(self, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
         name = equation.primitive.name
@@ -221,14 +267,3 @@ class Walker:
 def shape_of(atom: core.Var | core.Literal) -> tuple[int, ...]:
     """The shape of a variable or literal; empty for what has none, such as a token."""
     return tuple(getattr(atom.aval, "shape", ()))
-
-
-def _varies_along(value: Any) -> list[bool]:
-    shape = np.shape(value)
-    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return [True] * len(shape)
-    array = np.asarray(value)
-    return [
-        not np.array_equal(array, np.broadcast_to(array.take([0], axis), shape))
-        for axis in range(len(shape))
-    ]

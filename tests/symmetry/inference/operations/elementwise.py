@@ -182,6 +182,27 @@ def masks(builder: Builder) -> None:
     builder.add(jnp.where(mask, array, builder.choose((0.0, 1.0))), jax.nn.relu(array))
 
 
+_OF_COUNTERS = (
+    lax.add, lax.sub, lax.mul, lax.max, lambda a, b: lax.div(a, lax.abs(b) + 1),
+    lambda a, b: lax.rem(a, lax.abs(b) + 1), lambda a, b: lax.eq(a, b).astype(jnp.int32),
+    lambda a, b: lax.ge(a, b).astype(jnp.int32), lambda a, b: jnp.where(a > b, a, -b),
+    lambda a, b: a // 2, lambda a, b: lax.rev(a, (0,)), lambda a, b: a[-1:] + b,
+)  # fmt: skip
+
+
+@operation("iota", "eq", "div", "rem", "select_n", times=4)
+def made_of_counters(builder: Builder) -> None:
+    """Numbers made of counters and constants alone, as identities and blocks are, and a use."""
+    shape = builder.shape((1, 3), at_least=2)
+    known = [lax.broadcasted_iota(jnp.int32, shape, n) for n in range(len(shape))]
+    known.append(jnp.asarray(np.sign(builder.constant(shape)).astype(np.int32)))
+    for _ in range(builder.integer(1, 3)):
+        known.append(builder.choose(_OF_COUNTERS)(builder.choose(known), builder.choose(known)))
+    made = builder.choose((jnp.sin, lambda x: x * 2.5, lambda x: x))(known[-1].astype(float))
+    first, second = builder.array(shape), builder.array(shape)
+    builder.add(first * made, jnp.where(known[-1] > 0, second, made))
+
+
 @operation("eq_to", "le_to", "lt_to")
 def total_order(builder: Builder) -> None:
     shape = builder.shape()
