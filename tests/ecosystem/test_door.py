@@ -105,3 +105,12 @@ def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Tusk'"):
         ecosystem.Tusk  # noqa: B018
     assert not hasattr(ecosystem, "Tusk")
+
+
+@pytest.mark.parametrize("arguments", [["-v", "tests"], ["--verbosity=loud"], ["-v", "1", "x"]])
+def test_it_does_not_mind_the_arguments_of_other_programs(arguments, monkeypatch):
+    """The ecosystem parses the command line as it is imported; pytest's -v is no number."""
+    monkeypatch.delitem(sys.modules, "learned_optimization.profile", raising=False)
+    monkeypatch.setattr(sys, "argv", ["program", *arguments])
+    assert ecosystem.load("profile").FLAGS.is_parsed()
+    assert sys.argv == ["program", *arguments]

@@ -1,12 +1,16 @@
 """Which `learned_optimization` is installed, and the one way to import a module of it."""
 
+import contextlib
+import copy
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import logging
 import pathlib
+import sys
 import types
+from collections.abc import Iterator
 from typing import Literal
 
 from unf_lopt.ecosystem import _logs
@@ -79,6 +83,27 @@ def _says_oryx_is_missing(record: logging.LogRecord) -> bool:
     return "Oryx not found" in record.getMessage()
 
 
+@contextlib.contextmanager
+def _arguments_of_others() -> Iterator[None]:
+    """Hides a command line from the ecosystem that its flags cannot take.
+
+    It parses `sys.argv` as it is imported, and stops programs whose flags mean something else: the
+    -v of `pytest -v tests` is a number for absl.
+    """
+    import absl.logging  # defines flags, -v among them
+    from absl import flags
+
+    arguments = sys.argv
+    try:
+        copy.deepcopy(flags.FLAGS)(arguments, known_only=True)
+    except flags.Error:
+        sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
 def load(path: str) -> types.ModuleType:
     """Imports a module of the ecosystem, after restoring what the release needs.
 
@@ -101,6 +126,7 @@ def load(path: str) -> types.ModuleType:
         with (
             gin.unlock_config(),
             _logs.without(logging.getLogger("absl"), _says_oryx_is_missing),
+            _arguments_of_others(),
         ):
             module = importlib.import_module(f"{PACKAGE}.{path}")
     except ModuleNotFoundError as error:
