@@ -128,6 +128,7 @@ OPTIMIZERS: dict[str, Callable[[Network], optax.GradientTransformation]] = {
     "Adam's direction": functools.partial(_ours, mixed_step(directions=("adam",))),
     "two directions": functools.partial(_ours, mixed_step()),
     "controller": functools.partial(_ours, unf_controller()),
+    "controller, hypergradient": functools.partial(_ours, unf_controller(hypergradient=True)),
     "controller, rows and columns": functools.partial(_ours, unf_controller(rows_and_columns=True)),
     "functional of entries": functools.partial(_ours, mixed_step(functional=8)),
     "controller, orthogonalized": functools.partial(

@@ -68,7 +68,7 @@ def test_it_is_the_slope_of_the_loss_along_the_step_before():
     share = float(-(NUM_STEPS / 2 - 1) / NUM_STEPS)
     growth = SCALARS["growth"] + SCALARS["slope_growth"] * share
     gain = jnp.exp(SCALARS["log_gain"] + SCALARS["gain_horizon"] * np.log(NUM_STEPS / 200))
-    agreement = (jnp.arctanh(change / gain) - growth) / 3
+    agreement = (jnp.arctanh(change / gain) - growth) / jnp.exp(SCALARS["log_sharpness"])
     lengths = [
         np.linalg.norm(g) * np.linalg.norm(d)
         for g, d in zip(CHAIN.spec.flatten(second)[0], CHAIN.spec.flatten(step)[0], strict=True)

@@ -16,9 +16,6 @@ import numpy as np
 
 # A factor lies between e^-this and e^this.
 LARGEST_LOG_FACTOR = 8.0
-# Cosines of a gradient with its average are small; at a third of one a factor nearly changes by
-# all it can.
-_SHARPNESS = 3.0
 
 
 def initial_scalars() -> dict[str, float]:
@@ -26,6 +23,7 @@ def initial_scalars() -> dict[str, float]:
     return {
         "log_gain": float(np.log(0.15)),
         "gain_horizon": -0.5,
+        "log_sharpness": 0.0,
         "growth": 0.05,
         "slope_growth": -0.5,
     }
@@ -43,14 +41,14 @@ def next_log_factors(
     time: tuple[jax.Array, jax.Array],
     change: jax.Array | float = 0.0,
 ) -> jax.Array:
-    """``log r ← log r + κ·tanh(3·a + b + o)``, within bounds, for every tensor.
+    """``log r ← log r + κ·tanh(s·a + b + o)``, within bounds, for every tensor.
 
     Args:
       old: log r, ``[tensors]``.
       agreement: a, the cosine of the gradient and its average before this step, ``[tensors]``.
-      scalars: with ``log_gain`` and ``gain_horizon``, of which κ is a power of the horizon, and
-        ``growth`` and ``slope_growth``, of which b is a line: what a factor does where gradients
-        have nothing to do with each other.
+      scalars: with ``log_gain`` and ``gain_horizon``, of which κ is a power of the horizon,
+        ``log_sharpness``, the logarithm of s, and ``growth`` and ``slope_growth``, of which b is a
+        line: what a factor does where gradients have nothing to do with each other.
       time: the share of the run less a half, and the logarithm of the horizon over what steps are
         set for.
       change: o, what a controller adds, ``[tensors]``.
@@ -58,5 +56,6 @@ def next_log_factors(
     share, horizon = time
     growth = scalars["growth"] + scalars["slope_growth"] * share
     gain = jnp.exp(scalars["log_gain"] + scalars["gain_horizon"] * horizon)
-    new = old + gain * jnp.tanh(_SHARPNESS * agreement + growth + change)
+    sharpness = jnp.exp(scalars["log_sharpness"])
+    new = old + gain * jnp.tanh(sharpness * agreement + growth + change)
     return jnp.clip(new, -LARGEST_LOG_FACTOR, LARGEST_LOG_FACTOR).astype(old.dtype)

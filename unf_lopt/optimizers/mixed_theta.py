@@ -26,7 +26,7 @@ def initial_scalars(mixed: Sequence[str], *, follows_hypergradient: bool = False
     - ``logit_first``, ``logit_second``, ``logit_nesterov``: the decays μ and β2, and n;
     - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
       from start to end;
-    - ``log_gain``, ``gain_horizon``, ``growth``, ``slope_growth``: see
+    - ``log_gain``, ``gain_horizon``, ``log_sharpness``, ``growth``, ``slope_growth``: see
       :func:`hypergradient.next_log_factors`.
 
     Args:
