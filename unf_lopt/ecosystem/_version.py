@@ -90,7 +90,7 @@ def _arguments_of_others() -> Iterator[None]:
     It parses `sys.argv` as it is imported, and stops programs whose flags mean something else: the
     -v of `pytest -v tests` is a number for absl.
     """
-    import absl.logging  # defines flags, -v among them
+    importlib.import_module("absl.logging")  # defines flags, -v among them
     from absl import flags
 
     arguments = sys.argv
