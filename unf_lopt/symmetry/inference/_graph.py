@@ -132,7 +132,7 @@ class AxisGraph:
     def unify(self, a: Node, b: Node) -> None:
         """Makes two axes of equal size one: the common refinement of what they are made of."""
         a, b = a.find(), b.find()
-        if a is b or a.size == 1:
+        if a is b or a.size == 1 or a.size == b.size == 0:  # an empty product may have the other
             return
         if a.size != b.size:
             raise ValueError(f"axes of sizes {a.size} and {b.size} cannot be one ({self.reason}).")
