@@ -104,7 +104,8 @@ def controller(pooling: bool, family: Any) -> Any:
 def trained(task: str, pooling: bool, seed: int, args: argparse.Namespace) -> PyTree:
     """Theta after outer training on one task."""
     folder = args.folder / task / f"{'pooled' if pooling else 'unpooled'}_{seed}"
-    lopt = controller(pooling, FAMILIES[task]())
+    family = FAMILIES[task]()
+    lopt = controller(pooling, family)
     learner = ecosystem.make_learner(
         lopt,
         theta_opt=norm_clipped_adam(RATES, decay="linear", num_steps=args.outer_steps),
@@ -122,7 +123,7 @@ def trained(task: str, pooling: bool, seed: int, args: argparse.Namespace) -> Py
         str(folder),
         lopt,
         args.outer_steps,
-        task_families=[FAMILIES[task]()],
+        task_families=[family],
         seed=seed,
         estimator_fn=estimator,
         learner=learner,

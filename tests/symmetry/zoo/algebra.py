@@ -76,13 +76,12 @@ def trace_of_a_product(n):
     return problem(n, loss, table)
 
 
-@case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
-def masked_weights(n):
-    """A triangular mask tells the rows and the columns of the middle layer apart."""
+def _told_apart(n, changed):
+    """Dense layers; what is made of the middle one tells its rows and its columns apart."""
 
     def loss(params, x, y):
         h = jnp.tanh(x @ params["first"])
-        h = jnp.tanh(h @ jnp.tril(params["middle"]))
+        h = jnp.tanh(h @ changed(params["middle"]))
         return cross_entropy(h @ params["last"], y)
 
     table = """
@@ -91,6 +90,12 @@ def masked_weights(n):
         last    [hidden2], [classes]
     """
     return problem(n, loss, table, classification(n), check_fixed_ties=False)
+
+
+@case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
+def masked_weights(n):
+    """A triangular mask tells the rows and the columns of the middle layer apart."""
+    return _told_apart(n, jnp.tril)
 
 
 @case(trap=True, batch=7, pixels=6, hidden=5, width=4, classes=3)
@@ -186,18 +191,8 @@ def no_weight_of_a_unit_to_itself(n):
 @case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
 def diagonal_of_decays(n):
     """A matrix with a number of its own for each unit on its diagonal: the units differ."""
-
-    def loss(params, x, y):
-        h = jnp.tanh(x @ params["first"])
-        h = jnp.tanh(h @ (params["middle"] + np.diag(1.0 + np.arange(n.hidden, dtype=np.float32))))
-        return cross_entropy(h @ params["last"], y)
-
-    table = """
-        first   [pixels], [hidden]
-        middle  [hidden], [hidden2]
-        last    [hidden2], [classes]
-    """
-    return problem(n, loss, table, classification(n), check_fixed_ties=False)
+    decays = np.diag(1.0 + np.arange(n.hidden, dtype=np.float32))
+    return _told_apart(n, lambda middle: middle + decays)
 
 
 @case(trap=True, batch=7, pixels=6, slow=3, fast=4, classes=3)

@@ -135,7 +135,7 @@ def _ranks(array: np.ndarray, sort: bool = False) -> tuple[np.ndarray, int]:
     low, high = int(array.min()), int(array.max())
     if high - low < 2**20 and not sort:
         wide = array if array.dtype.itemsize == 8 else array.astype(np.int64)
-        return (wide - wide.min()).astype(np.int64), high - low + 1
+        return (wide - low).astype(np.int64), high - low + 1
     values, ranks = np.unique(array, return_inverse=True)
     return ranks.reshape(array.shape), len(values)
 
