@@ -1,23 +1,27 @@
-"""The held-out suite: inner tasks for evaluation that no shipped theta was trained on.
+"""Two suites of small inner tasks that need no download: one to train on, one held out.
 
-Each is a line of `SUITE`. All are small, need no download, and lie off the offline tasks on which
-optimizers are trained: other widths, depths, batches, activations, normalizations and
-architectures, on the digits and on the documentation's bytes, and tasks of the ecosystem.
+Each task is a line of `HELD_OUT` or of `TRAINING`: on the digits, on the documentation's bytes, or
+of the ecosystem. No shipped theta was trained on a held-out one: they lie off the offline tasks and
+the lines of `TRAINING`, in widths, depths, batches, activations, normalizations or architecture.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unf_lopt import ecosystem
 from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks import networks as nets
+from unf_lopt.tasks.augmentation import augmented
 from unf_lopt.tasks.cross_entropy import ImageTask, LanguageModelTask
 from unf_lopt.tasks.data import digits_datasets, docs_datasets
 from unf_lopt.tasks.reconstruction import ImageAutoencoder
+from unf_lopt.tasks.rnn_lm import docs_rnn
+from unf_lopt.tasks.transformer_lm import docs_transformer
 
 Maker = Callable[[str], Any]  # from a name to a task or a task family
 
@@ -48,7 +52,12 @@ def _rescaled(network: nets.Network, scale: float) -> Maker:
     return make
 
 
-SUITE: dict[str, Maker] = {
+def _in_other_units(maker: Maker, level: str = "tensor", largest: float = 10.0) -> Maker:
+    """Every inner run with weights in another unit, up to ``largest``, as of :func:`augmented`."""
+    return lambda name: augmented(_as_family(maker(name), name), math.log(largest), level)
+
+
+HELD_OUT: dict[str, Maker] = {
     # Dense networks on digits.
     "digits_linear": _digits(nets.mlp(())),
     "digits_mlp_16_tanh": _digits(nets.mlp((16,), "tanh"), 128),
@@ -99,27 +108,64 @@ SUITE: dict[str, Maker] = {
 }
 
 
-def suite_family(name: str) -> ecosystem.TaskFamily:
-    """The task family of a line of the suite, with readers of its own.
+# What one theta for anything is trained on: the kinds of the held-out suite in other sizes, some in
+# units in which no step size is known beforehand.
+TRAINING: dict[str, Maker] = {
+    "mlp_32": _digits(nets.mlp((32,)), 128),
+    "mlp_24_units": _in_other_units(_digits(nets.mlp((24,)))),
+    "mlp_32x16_unit": _in_other_units(_digits(nets.mlp((32, 16))), "global"),
+    "mlp_48x48_gelu": _digits(nets.mlp((48, 48), "gelu"), 32),
+    "conv_8_units": _in_other_units(_digits(nets.conv((8,)), 32)),
+    "conv_8x12": _digits(nets.conv((8, 12)), 32),
+    "conv_8x8x8_units": _in_other_units(_digits(nets.conv((8,) * 3))),
+    "conv_12x12_gelu": _digits(nets.conv((12, 12), "gelu"), 32),
+    "conv_8_5x5": _digits(nets.conv((8,), kernel=5), 32),
+    "conv_groupnorm": _digits(nets.conv((8, 8), "relu", "group")),
+    "conv_batchnorm": _digits(nets.conv((12,), "relu", "batch"), 32),
+    "conv_residual": _digits(nets.conv((8,) * 3, "gelu", residual=True)),
+    "patches_4heads": _digits(nets.patches(1, 24, 4), 32),
+    "experts_8x8": _digits(nets.experts(8, 8)),
+    "ae_denoising": _autoencoder(32, activation="tanh", kind="denoising"),
+    "bigram": _bytes(nets.bigram(12), batch_size=32),
+    "window": _bytes(nets.window(3, 8, 32), batch_size=32),
+    "gru_24": _bytes(nets.recurrent("gru", (24,))),
+    "rnn_unit": _in_other_units(lambda name: docs_rnn(batch_size=16), "global", 3.0),
+    "transformer_units": _in_other_units(lambda name: docs_transformer(batch_size=8), largest=3.0),
+}
 
-    Raises:
-      ValueError: there is no such line.
-    """
-    if name not in SUITE:
-        raise ValueError(f"held_out(only={name!r}): no such task; there are {', '.join(SUITE)}.")
-    made = SUITE[name](name)
+
+def _as_family(made: Any, name: str) -> ecosystem.TaskFamily:
     if isinstance(made, ecosystem.Task):
         return ecosystem.single_task_to_family(made, name=name)
     made._name = name  # the ecosystem's families take none
     return made
 
 
+def suite_family(name: str, suite: Mapping[str, Maker] = HELD_OUT) -> ecosystem.TaskFamily:
+    """The task family of a line of a suite, with readers of its own.
+
+    Raises:
+      ValueError: there is no such line.
+    """
+    if name not in suite:
+        raise ValueError(f"only={name!r}: no such task in the suite; there are {', '.join(suite)}.")
+    return _as_family(suite[name](name), name)
+
+
+def _selected(suite: Mapping[str, Maker], only: Sequence[str]) -> tuple[ecosystem.TaskFamily, ...]:
+    for pattern in only:
+        if not fnmatch.filter(suite, pattern):
+            suite_family(pattern, suite)  # which says what there is
+    wanted = functools.reduce(set.union, (fnmatch.filter(suite, own) for own in only), set())
+    return tuple(suite_family(name, suite) for name in suite if name in wanted)
+
+
 @configurable()
 def held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
-    """The suite, or some of it, for `evaluate.tasks`.
+    """The held-out suite, or some of it, for `evaluate.tasks`.
 
     Args:
-      only: names of `SUITE`, or patterns such as ``"bytes_*"``.
+      only: names of `HELD_OUT`, or patterns such as ``"bytes_*"``.
 
     Returns:
       The task families, in the order of the table.
@@ -127,8 +173,20 @@ def held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
     Raises:
       ValueError: a name or pattern fits none.
     """
-    for pattern in only:
-        if not fnmatch.filter(SUITE, pattern):
-            suite_family(pattern)  # which says what there is
-    wanted = functools.reduce(set.union, (fnmatch.filter(SUITE, own) for own in only), set())
-    return tuple(suite_family(name) for name in SUITE if name in wanted)
+    return _selected(HELD_OUT, only)
+
+
+@configurable()
+def training_suite(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
+    """Many kinds of task to train one theta on, or some of them, for `train.task_families`.
+
+    Args:
+      only: names of `TRAINING`, or patterns such as ``"conv_*"``.
+
+    Returns:
+      The task families, in the order of the table.
+
+    Raises:
+      ValueError: a name or pattern fits none.
+    """
+    return _selected(TRAINING, only)

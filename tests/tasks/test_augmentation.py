@@ -11,6 +11,8 @@ import pytest
 
 from tests.configs import configure
 from unf_lopt import ecosystem
+from unf_lopt.commands import settings
+from unf_lopt.ecosystem import config_text
 from unf_lopt.tasks.augmentation import augmented, drawn_sizes, varied_families
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
@@ -73,6 +75,7 @@ def test_gin_trains_on_augmented_networks_of_drawn_sizes():
         "varied_families.values = @drawn_sizes()",
         "drawn_sizes.count = 3",
     )
+    settings.check(config_text.current())  # as the command does
     families = gin.query_parameter("train.task_families").scoped_configurable_fn()
     shapes = [ecosystem.params_shapes(own)["mlp/~/linear_0"]["b"].shape for own in families]
     assert shapes == [own[:1] for own in drawn_sizes(count=3)]

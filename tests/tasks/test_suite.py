@@ -1,4 +1,4 @@
-"""The held-out suite: what every line of it has to be."""
+"""The suites: what every line of them has to be."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from unf_lopt.ecosystem import params_shapes, spec_of
 from unf_lopt.tasks.image_cnn import digits_cnn
 from unf_lopt.tasks.image_mlp import digits_mlp
 from unf_lopt.tasks.rnn_lm import docs_rnn
-from unf_lopt.tasks.suite import SUITE, held_out, suite_family
+from unf_lopt.tasks.suite import HELD_OUT, TRAINING, held_out, suite_family, training_suite
 from unf_lopt.tasks.transformer_lm import docs_transformer
 
 LARGEST = 50_000  # parameters: what keeps the suite short
@@ -31,15 +31,20 @@ def shapes_of(family):
 
 
 def test_there_are_thirty_and_none_is_a_task_that_optimizers_are_trained_on():
-    assert len(SUITE) >= 30
-    trained_on = digits_mlp(), digits_cnn(), docs_rnn(), docs_transformer()
-    shapes = [shapes_of(ecosystem.single_task_to_family(task)) for task in trained_on]
-    assert not [name for name in SUITE if shapes_of(suite_family(name)) in shapes]
+    assert len(HELD_OUT) >= 30
+    offline = digits_mlp(), digits_cnn(), docs_rnn(), docs_transformer()
+    families = [*map(ecosystem.single_task_to_family, offline), *training_suite()]
+    trained_on = list(map(shapes_of, families))
+    assert not [name for name in HELD_OUT if shapes_of(suite_family(name)) in trained_on]
 
 
-@pytest.mark.parametrize("name", SUITE)
-def test_every_line_has_a_spec_a_finite_loss_and_a_finite_gradient(name):
-    family = suite_family(name)
+@pytest.mark.parametrize(
+    ("suite", "name"),
+    [*((HELD_OUT, name) for name in HELD_OUT), *((TRAINING, name) for name in TRAINING)],
+    ids=[*HELD_OUT, *(f"training-{name}" for name in TRAINING)],
+)
+def test_every_line_has_a_spec_a_finite_loss_and_a_finite_gradient(suite, name):
+    family = suite_family(name, suite)
     assert family.name == name
     assert ecosystem.positions(family.datasets) is not None  # the same batches for everyone
     shapes = params_shapes(family)
@@ -73,6 +78,9 @@ def test_symmetries_that_are_known_are_found(name):
 def test_lines_are_selected_by_name_and_pattern():
     names = [family.name for family in held_out(("bytes_lstm_*", "quadratic_10"))]
     assert names == ["bytes_lstm_32", "bytes_lstm_24x24", "quadratic_10"]
-    assert [family.name for family in held_out()] == list(SUITE)
+    assert [family.name for family in held_out()] == list(HELD_OUT)
     with pytest.raises(ValueError, match=r"only='mlp_\*'.*digits_linear"):
         held_out(("mlp_*",))
+    assert [family.name for family in training_suite()] == list(TRAINING)
+    with pytest.raises(ValueError, match=r"only='bytes_\*'.*bigram"):
+        training_suite(("bytes_*",))

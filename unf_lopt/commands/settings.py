@@ -246,6 +246,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "cache_dir": Text(),
     },
     "held_out": {"only": Several(Text(), example="('bytes_*', 'digits_linear')")},
+    "training_suite": {"only": Several(Text(), example="('conv_*', 'bigram')")},
     **dict.fromkeys(("unf", "nfn", "unf_universal", "deep_sets", "learned_sgdm"), _FUNCTIONAL),
     "step_options": _STEP,
     **dict.fromkeys(
@@ -315,8 +316,11 @@ def check(config: ConfigText) -> None:
         allowed = _allowed(binding)
         if allowed is None or isinstance(value, Macro):
             continue
-        if isinstance(value, Reference) and value.called and not isinstance(allowed, Made):
-            value = gin.get_configurable(value.name)()
+        if isinstance(value, Reference) and value.called:
+            if isinstance(allowed, Several) and isinstance(allowed.each, Made):
+                continue  # what it makes is seen when it is made
+            if not isinstance(allowed, Made):
+                value = gin.get_configurable(value.name)()
         if allowed.allows(value):
             continue
         shown = f"{macro}={value!r}" if macro else f"{binding}={value!r}"

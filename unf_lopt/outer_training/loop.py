@@ -58,7 +58,7 @@ def train(
       lopt: the learned optimizer.
       num_steps: outer steps in all.
       task_families: task families to train on together with one theta, the optimizer bound to
-        each; none for the one that gin's ``build_gradient_estimators`` has.
+        each, or lists of them; none for the one that gin's ``build_gradient_estimators`` has.
       num_estimators: how many gradient estimators a worker averages, of each family.
       num_workers: how many workers take part, each with perturbations, inner runs and data of its
         own; processes and devices share them out.
@@ -91,7 +91,7 @@ def train(
     """
     if num_steps < 1:
         raise ValueError(f"train(num_steps={num_steps}): at least one outer step is needed.")
-    _check_kinds(lopt, task_families)
+    task_families = _checked(lopt, task_families)
     group = group or Group()
     saved = SavedRun(train_log_dir, group)
     workers = share_out(num_workers)
@@ -183,17 +183,24 @@ def _description(
     }
 
 
-def _check_kinds(lopt: Any, task_families: Sequence[Any]) -> None:
+def _checked(lopt: Any, task_families: Any) -> tuple[Any, ...]:
+    """The task families as one row; lists among them, such as those of a suite, are taken apart.
+
+    Raises:
+      TypeError: something is no optimizer, task family or task.
+    """
     if not isinstance(lopt, ecosystem.LearnedOptimizer):
         raise TypeError(
             f"train(lopt={type(lopt).__name__}): not a learned optimizer, such as LOPT=@unf()."
         )
-    for family in task_families:
+    families = tuple(jax.tree.leaves(task_families, is_leaf=lambda value: value is None))
+    for family in families:
         if not isinstance(family, ecosystem.Task | ecosystem.TaskFamily):
             raise TypeError(
                 f"train(task_families): {type(family).__name__} is neither a task family nor a "
                 "task, such as @digits_mlp_family()."
             )
+    return families
 
 
 def _weight_space(lopt: Any, task_families: Sequence[Any]) -> str:
