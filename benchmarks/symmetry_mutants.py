@@ -10,7 +10,7 @@ exit status is 1 otherwise.
 
     python -m benchmarks.symmetry_mutants --output=runs/symmetry_mutants.json
 
-It takes about 20 minutes on one core; ``--only=shapes`` runs the mutants of one file.
+It takes about 30 minutes on one core; ``--only=shapes`` runs the mutants of one file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import pathlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import tests.compiler  # isort: skip  # noqa: F401 (before JAX)
 
@@ -36,6 +37,7 @@ from tests.symmetry.inference import (
     expectations,
     mutations,
     programs,
+    test_constants,
     test_graph,
     test_uniform,
 )
@@ -73,7 +75,7 @@ class Suite:
             ("expectations", functools.partial(_differs, expectation))
             for expectation in expectations.EXPECTATIONS
         ]
-        self._others_of_all = [*_uniform(), *_randomness(), *_model()]
+        self._others_of_all = [*_constants(), *_uniform(), *_randomness(), *_model()]
 
     def __len__(self) -> int:
         return len(self._programs)
@@ -117,6 +119,33 @@ def _violates(program: Program, seed: int) -> bool:
 
 def _differs(expectation: expectations.Expectation) -> bool:
     return expectations.found(expectation) != expectations.wanted(expectation)
+
+
+def _constants() -> Iterator[Check]:
+    """What constants leave free, and what is known of what is computed from them."""
+    tests: tuple[tuple[Callable, Iterable], ...] = (
+        (test_constants.test_what_a_constant_leaves_free, test_constants.CONSTANTS),
+        (test_constants.test_what_a_use_leaves_free, test_constants.USES),
+        (test_constants.test_integers_are_computed_as_jax_does, test_constants.FUNCTIONS),
+        (test_constants.test_what_is_divided_by_zero_is_not_known, ("div", "rem")),
+        (
+            test_constants.test_of_other_numbers_it_is_known_which_are_equal,
+            test_constants.OTHER_NUMBERS,
+        ),
+        (test_constants.test_entries_are_equal_only_where_the_array_is, test_constants.DTYPES),
+        (test_constants.test_networks_hold_on_numbers_and_are_maximal, test_constants.NETWORKS),
+    )
+    for test, cases in tests:
+        for case in cases:
+            yield "expectations", functools.partial(_fails, test, case)
+
+
+def _fails(test: Callable, case: Any) -> bool:
+    try:
+        test(case)
+    except AssertionError:
+        return True
+    return False
 
 
 def _randomness() -> Iterator[Check]:

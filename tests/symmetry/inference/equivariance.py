@@ -23,6 +23,7 @@ from tests.symmetry.inference.evaluation import Visit
 from unf_lopt.symmetry.inference import Inference, TracedLoss
 from unf_lopt.symmetry.inference._constants import Constant
 from unf_lopt.symmetry.inference._graph import LEAF, SUM, Node
+from unf_lopt.symmetry.inference._reads import read_variables
 
 Axes = tuple[Node, ...]
 RELATIVE_ERROR = {8: 1e-9, 4: 1e-4, 2: 1e-2}  # of the largest entry out, by the bytes of a number
@@ -177,21 +178,27 @@ def _check_jaxpr(
     element: GroupElement,
     report: Report,
 ) -> Iterator[Violation]:
-    places = dict(zip(jaxpr.invars, inputs, strict=True))
+    places, read = dict(zip(jaxpr.invars, inputs, strict=True)), read_variables(jaxpr)
     for step, visit in zip(steps, visits, strict=True):
         name = step.equation.primitive.name
-        report.met[name] += 1
-        report.exercised[name] += any(map(element.moves, (*step.inputs, *step.outputs)))
-        for what in _equation_faults(step, visit, places, element):
-            yield Violation(name, what, step.equation)
         places.update(zip(step.equation.outvars, step.outputs, strict=True))
+        report.met[name] += 1
+        if read.isdisjoint(step.equation.outvars) and not step.equation.effects:
+            continue
+        report.exercised[name] += any(map(element.moves, (*step.inputs, *step.outputs)))
+        for what in _equation_faults(step, visit, places, element, read):
+            yield Violation(name, what, step.equation)
         yield from _check_bodies(step, visit, element, report)
 
 
 def _equation_faults(
-    step: Any, visit: Visit, places: dict[core.Var, Axes], element: GroupElement
+    step: Any,
+    visit: Visit,
+    places: dict[core.Var, Axes],
+    element: GroupElement,
+    read: set[core.Var],
 ) -> Iterator[str]:
-    """At most one fault of an equation."""
+    """At most one fault of an equation, in the outputs on which anything depends."""
     arguments = []
     own = (step.equation.invars, step.inputs, visit.arguments, visit.is_constant)
     for number, (atom, axes, value, is_constant) in enumerate(zip(*own, strict=True)):
@@ -226,7 +233,9 @@ def _equation_faults(
         return
     results = evaluation.compute(step.equation, arguments)
     scale = max(map(_scale, visit.arguments), default=0.0)
-    for number, axes in enumerate(step.outputs):
+    for number, (axes, var) in enumerate(zip(step.outputs, step.equation.outvars, strict=True)):
+        if var not in read:
+            continue
         expected = element.apply(axes, visit.results[number])
         if not _close(results[number], expected, scale):
             yield f"output {number} of the permuted inputs is not the permuted output"

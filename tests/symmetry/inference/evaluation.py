@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jax.flatten_util import ravel_pytree
 from jax.interpreters import partial_eval
 
 from unf_lopt.symmetry.inference import TracedLoss
 from unf_lopt.symmetry.inference._jaxprs import scan_counts
+from unf_lopt.symmetry.inference._reads import exact_solve
 from unf_lopt.symmetry.inference.rules import RULES
 
 ITERATIONS = 2  # of a loop's body are looked into: the first carry is often all zeros
@@ -77,6 +79,10 @@ def bodies(equation: core.JaxprEqn) -> list[Body]:
         ]
     if name == "cond":
         return [_body(branch, range(1, count)) for branch in params["branches"]]
+    solve = exact_solve(equation)
+    if solve is not None:
+        sources = [*range(len(solve.constants)), *range(solve.start, count)]
+        return [_body(solve.matvec, sources)]
     if is_call(equation):
         key = next(key for key in ("jaxpr", "call_jaxpr", "call") if key in params)
         return [_body(params[key], everything)]
@@ -152,14 +158,26 @@ def _of_common_length(value: Any) -> Any:
 
 
 def bind(equation: core.JaxprEqn, arguments: Sequence[Any]) -> list[Any]:
-    """What JAX computes for an equation."""
+    """What JAX computes for an equation; what it solves, without the factors that are given."""
     primitive = equation.primitive
+    if exact_solve(equation) is not None:
+        return _solution(equation, arguments)
     if primitive.name in ("debug_callback", "debug_print"):
         return []
     if primitive.name in TAKES_NO_NUMPY:
         arguments = [jnp.asarray(value) for value in arguments]
     results = primitive.bind(*arguments, **equation.params)
     return [_to_numpy(value) for value in (results if primitive.multiple_results else [results])]
+
+
+def _solution(equation: core.JaxprEqn, arguments: Sequence[Any]) -> list[Any]:
+    """x of ``A·x = b`` by A as one matrix."""
+    solve = exact_solve(equation)
+    constants, right = arguments[: len(solve.constants)], arguments[solve.start :]
+    flat, unravel = ravel_pytree(list(right))
+    matvec = core.jaxpr_as_fun(solve.matvec)
+    matrix = jax.jacfwd(lambda x: ravel_pytree(matvec(*constants, *unravel(x)))[0])(flat)
+    return list(map(np.asarray, unravel(np.linalg.solve(matrix, flat))))
 
 
 def _to_numpy(value: Any) -> Any:

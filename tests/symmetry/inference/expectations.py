@@ -604,13 +604,85 @@ expect(
     x=((3, 4), "a b"),
     y=((3, 4), "a b"),
 )
-expect("the largest", lambda x: total(lax.top_k(x, 2)[0]), x=((3, 4), "a ."))
+expect("the largest", lambda x: total(lax.top_k(x, 2)[0]), x=((3, 4), "a b"))
+expect(
+    "what others are compared with",
+    lambda x: total(jnp.where(x >= lax.top_k(x, 2)[0][:, -1:], x, 0)),
+    x=((3, 4), "a b"),
+)
+expect("the largest, nearly", lambda x: total(lax.approx_max_k(x, 2)[0]), x=((3, 4), "a ."))
+expect(
+    "a sort whose order nobody reads",
+    lambda x, y: total(lax.sort((x, y), dimension=0, num_keys=1)[0]) + total(y),
+    x=((3, 4), "a b"),
+    y=((3, 4), "a b"),
+)
 expect(
     "their positions", lambda x: total(lax.top_k(x, 2)[1].astype(jnp.float32)), x=((3, 4), "a .")
 )
 expect("an order", lambda x: total(jnp.argsort(x, 0).astype(jnp.float32)), x=((3, 4), ". a"))
 
 # --------------------------------------------------------------------------------------- indexing
+_COUNT = np.arange(3)
+expect("a diagonal", lambda x: total(x[_COUNT, _COUNT]), x=((3, 3), "a a"))
+expect(
+    "a diagonal and what it is multiplied by",
+    lambda x, y: total(jnp.diag(x) * y),
+    x=((3, 3), "a a"),
+    y=((3,), "a"),
+)
+expect("diagonals of a batch", lambda x: total(jax.vmap(jnp.diag)(x)), x=((2, 3, 3), "a b b"))
+expect("a diagonal beside the main one", lambda x: total(jnp.diag(x, 1)), x=((3, 3), ". ."))
+expect(
+    "a diagonal of three axes", lambda x: total(x[_COUNT, _COUNT, _COUNT]), x=((3,) * 3, "a a a")
+)
+expect("all in order", lambda x, y: total(x[_COUNT] * y), x=((3, 4), "a b"), y=((3, 4), "a b"))
+expect("not all in order", lambda x: total(x[_COUNT]), x=((4, 2), ". a"))
+expect("all in another order", lambda x: total(x[_COUNT[::-1]]), x=((3, 4), ". a"))
+expect("a column for every row", lambda x: total(x[_COUNT, 2 * _COUNT % 3]), x=((3, 3), ". ."))
+expect(
+    "every row and a column",
+    lambda x, y: total(x[_COUNT, 0] * y),
+    x=((3, 4), "a ."),
+    y=((3,), "a"),
+)
+expect(
+    "one in blocks",
+    lambda x, y: total(x[np.repeat([0, 1], 2)] * y),
+    x=((3,), "."),
+    y=((4,), "a+b"),
+)
+expect(
+    "neighbours of each",
+    lambda x: total(
+        lax.gather(
+            x,
+            np.arange(4)[:, None],
+            lax.GatherDimensionNumbers((1,), (), (0,)),
+            (2,),
+            mode="clip",
+        )
+    ),
+    x=((4,), "."),
+)
+expect(
+    "a diagonal that is written",
+    lambda x, y: total(x.at[_COUNT, _COUNT].set(y)),
+    x=((3, 3), "a a"),
+    y=((3,), "a"),
+)
+expect(
+    "a diagonal that is added to",
+    lambda x, y: total(x.at[_COUNT, _COUNT].add(y)),
+    x=((3, 3), "a a"),
+    y=((3,), "a"),
+)
+expect(
+    "all rows written, several times",
+    lambda x, y: total(x.at[np.broadcast_to(_COUNT[:, None], (3, 4))].set(y)),
+    x=((3, 2), "a b"),
+    y=((3, 4, 2), "a . b"),
+)
 expect(
     "a table looked up by data",
     lambda x, y: total(x[np.array([0, 2, 2])] * y),
@@ -720,6 +792,43 @@ expect(
     x=((3, 3), ". ."),
     y=((2, 3), "a ."),
 )
+expect(
+    "a solution",
+    lambda x, y, z: total(jnp.linalg.solve(x, y) * z),
+    x=((4, 4), "a b"),
+    y=((4, 3), "a c"),
+    z=((4, 3), "b c"),
+)
+expect(
+    "a solution and the factors that it is found by",
+    lambda x, y: total(jnp.linalg.solve(x, y)) + total(lax.linalg.lu(x)[0]),
+    x=((4, 4), ". ."),
+    y=((4, 3), ". a"),
+)
+expect(
+    "an inverse", lambda x, y: total(jnp.linalg.inv(x) * y), x=((4, 4), "a b"), y=((4, 4), "b a")
+)
+expect(
+    "solutions of a batch",
+    lambda x, y: total(jnp.linalg.solve(x, y)),
+    x=((2, 4, 4), "a b c"),
+    y=((2, 4, 3), "a b d"),
+)
+expect(
+    "least squares by normal equations",
+    lambda x, y: total(jnp.linalg.solve(x.T @ x, x.T @ y)),
+    x=((5, 3), "a b"),
+    y=((5, 2), "a c"),
+)
+expect(
+    "a solution step by step",
+    lambda x, y: total(jax.scipy.sparse.linalg.cg(lambda z: x @ (x.T @ z), y, maxiter=2)[0]),
+    x=((4, 4), ". ."),
+    y=((4,), "."),
+)
+expect("the largest singular value", lambda x: jnp.linalg.norm(x, 2), x=((4, 3), "a b"))
+expect("all singular values", lambda x: jnp.linalg.norm(x, "nuc"), x=((4, 3), "a b"))
+expect("singular vectors", lambda x: total(jnp.linalg.svd(x)[0]), x=((4, 3), ". ."))
 expect("a Fourier transform", lambda x: total(jnp.abs(jnp.fft.fft(x))), x=((3, 4), "a ."))
 expect(
     "a recurrence",

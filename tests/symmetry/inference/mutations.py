@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator
 
 PACKAGE = "unf_lopt.symmetry.inference"
 FILES = (
+    "_constants",
+    "_folding",
     "_graph",
+    "_reads",
     "_uniform",
     "_walk",
     "rules.contraction",

@@ -334,16 +334,17 @@ def test_what_is_divided_by_zero_is_not_known(name):
     assert not isinstance(known(BINARY[name], *PAIRS), Constant)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda a, b: jnp.sin(a) * b,
-        lambda a, b: jnp.where(a > 1, b, 0.0),
-        lambda a, b: jnp.concatenate([a, b, a * b]),
-        lambda a, b: a.astype(jnp.int32) // 2 + b.astype(jnp.int32),
-        lambda a, b: (a.reshape(8, 8) + b.reshape(8, 8).T).reshape(-1),
-    ],
+OTHER_NUMBERS = (
+    lambda a, b: jnp.sin(a) * b,
+    lambda a, b: jnp.where(a > 1, b, 0.0),
+    lambda a, b: jnp.concatenate([a, b, a * b]),
+    lambda a, b: a.astype(jnp.int32) // 2 + b.astype(jnp.int32),
+    lambda a, b: (a.reshape(8, 8) + b.reshape(8, 8).T).reshape(-1),
 )
+DTYPES = ("f2", "f4", "f8", "c8", "c16", "i1", "u8", "?", "bfloat16")
+
+
+@pytest.mark.parametrize("function", OTHER_NUMBERS)
 def test_of_other_numbers_it_is_known_which_are_equal(function):
     rng = np.random.default_rng(0)
     a, b = (rng.integers(0, 4, 64).astype(np.float32) for _ in range(2))
@@ -354,7 +355,7 @@ def test_of_other_numbers_it_is_known_which_are_equal(function):
     assert len(np.unique(axes.entries)) < len(wanted) / 2
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16", "i1", "u8", "?", "bfloat16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_entries_are_equal_only_where_the_array_is(dtype):
     array = np.array([0.0, -0.0, 1.0, 1.5, 1e-3, 1.0, 0.0, 1.0]).astype(jnp.dtype(dtype))
     entries, are_numbers = entries_of(array)

@@ -11,6 +11,7 @@ from tests.symmetry.zoo.data import (
     classification,
     cross_entropy,
     dense,
+    normal,
     regression,
 )
 
@@ -266,5 +267,94 @@ def radial_basis_functions(n):
         centres  prototypes, [pixels]
         widths   prototypes
         last     prototypes, [classes]
+    """
+    return problem(n, loss, table, classification(n))
+
+
+@case(trap=True, batch=9, pixels=6, hidden=5, classes=3)
+def last_layer_by_least_squares(n):
+    """The last layer is solved for: normal equations, whose factors know an order."""
+
+    def loss(params, x, y):
+        h = jnp.tanh(x @ params["first"] + params["bias"])
+        targets = jax.nn.one_hot(y, n.classes)
+        last = jnp.linalg.solve(h.T @ h + 0.1 * jnp.eye(n.hidden), h.T @ targets)
+        return jnp.mean((h @ last - targets) ** 2)
+
+    table = """
+        first  [pixels], hidden
+        bias   hidden
+    """
+    return problem(n, loss, table, classification(n))
+
+
+@case(trap=True, batch=7, pixels=6, hidden=5, more=4, classes=3)
+def singular_values_penalized(n):
+    """A spectral and a nuclear norm: singular values know no order, their vectors do."""
+
+    def loss(params, x, y):
+        h = jnp.tanh(jnp.tanh(x @ params["first"]) @ params["second"])
+        penalty = jnp.linalg.norm(params["first"], 2) + jnp.linalg.norm(params["second"], "nuc")
+        return cross_entropy(h @ params["last"], y) + 0.1 * penalty
+
+    table = """
+        first   [pixels], hidden
+        second  hidden, more
+        last    more, [classes]
+    """
+    return problem(n, loss, table, classification(n))
+
+
+@case(trap=True, batch=7, pixels=6, latents=8)
+def sparse_autoencoder(n):
+    """The largest latents of every example alone, by comparing with the least of them."""
+
+    def loss(params, x):
+        h = jax.nn.relu(x @ params["encoder"] + params["bias"])
+        least = jax.lax.top_k(h, 3)[0][:, -1:]
+        return jnp.mean((jnp.where(h >= least, h, 0.0) @ params["decoder"] - x) ** 2)
+
+    table = """
+        encoder  [pixels], latents
+        bias     latents
+        decoder  latents, [pixels]
+    """
+    return problem(n, loss, table, (normal(n.batch, n.pixels),))
+
+
+@case(trap=True, batch=9, pixels=6, hidden=5, embedding=4)
+def redundancy_reduction(n):
+    """Barlow twins: the diagonal of a correlation, read by `jnp.diag`, and the rest of it."""
+
+    def loss(params, x, y):
+        a, b = (jnp.tanh(view @ params["first"]) @ params["last"] for view in (x, y))
+        a, b = ((z - z.mean(0)) / (z.std(0) + 0.1) for z in (a, b))
+        correlation = a.T @ b / n.batch
+        diagonal = jnp.diag(correlation)
+        rest = jnp.sum(correlation**2) - jnp.sum(diagonal**2)
+        return jnp.sum((diagonal - 1) ** 2) + 0.1 * rest
+
+    table = """
+        first  [pixels], hidden
+        last   hidden, embedding
+    """
+    return problem(n, loss, table, (normal(n.batch, n.pixels), normal(n.batch, n.pixels)))
+
+
+@case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
+def no_unit_sees_itself(n):
+    """The diagonal of a recurrent matrix, written by its indices."""
+
+    def loss(params, x, y):
+        units = jnp.arange(n.hidden)
+        coupling = params["coupling"].at[units, units].set(0.0)
+        h = jnp.tanh(x @ params["first"])
+        h = jnp.tanh(h @ coupling + h)
+        return cross_entropy(h @ params["last"], y)
+
+    table = """
+        first     [pixels], hidden
+        coupling  hidden, hidden
+        last      hidden, [classes]
     """
     return problem(n, loss, table, classification(n))

@@ -64,4 +64,4 @@ def thresholded_experts(n):
         second = jax.lax.top_k(logits, 2)[0][..., -1:]
         return jax.nn.softmax(jnp.where(logits >= second, logits, -1e9))
 
-    return _experts(n, weights_of, not_found="top_k fixes its axis, though only values are used")
+    return _experts(n, weights_of)

@@ -16,6 +16,7 @@ from unf_lopt.symmetry.inference._constants import Constant, Pattern, entries_of
 from unf_lopt.symmetry.inference._folding import folded
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
 from unf_lopt.symmetry.inference._jaxprs import aval_of, opened
+from unf_lopt.symmetry.inference._reads import read_variables
 from unf_lopt.symmetry.inference._uniform import uniform_axes
 from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY, TAKES_UNIFORM
 
@@ -79,6 +80,8 @@ class Walker:
         # Whether the jaxpr is that of a library's jitted function, which JAX traces once: its
         # equations name the place from which it was called first, in whatever program.
         self._is_shared = False
+        self._read: set[core.Var] = set()
+        self._inputs: list[Axes] = []
         self.steps: list[list[Step]] = []
 
     def walk(self, jaxpr: core.Jaxpr | core.ClosedJaxpr, inputs: Sequence[Axes]) -> list[Axes]:
@@ -93,7 +96,7 @@ class Walker:
           other axes can be made one with.
         """
         jaxpr, consts = opened(jaxpr)
-        caller, is_shared = self._caller, self._is_shared
+        caller, is_shared, read_outside = self._caller, self._is_shared, self._read
         if isinstance(self.graph.reason, EquationReason):
             self._caller = self.graph.reason
             self._is_shared |= self._caller.primitive == "jit" and _source.is_of_library(jaxpr)
@@ -107,13 +110,13 @@ class Walker:
                 return self.constant(atom.val, aval_of(atom).dtype)
             return env[atom]
 
-        outer = self.steps
+        outer, of_this = self.steps, read_variables(jaxpr)
         steps: list[Step] = []
         for equation in jaxpr.eqns:
             marked = [read(atom) for atom in equation.invars]
             self.blame(equation)
             reason = self.graph.reason
-            self.steps = []
+            self.steps, self._read, self._inputs = [], of_this, marked
             arguments = self._used_by(equation, marked)
             results = self._marked(equation, marked, self._apply(equation, arguments))
             results = self._known(equation, marked, results)
@@ -121,7 +124,7 @@ class Walker:
             if self._record:
                 steps.append(Step(equation, arguments, list(results), self.steps, reason))
         is_whole_program, self.steps = self._caller is None, outer
-        self._caller, self._is_shared = caller, is_shared
+        self._caller, self._is_shared, self._read = caller, is_shared, read_outside
         if self._record:
             self.steps.append(steps)
         if is_whole_program and self.randomness == "in_distribution":
@@ -167,6 +170,15 @@ class Walker:
         if not any(node.uniform for node in axes):
             return axes
         return tuple(self.graph.leaf(node.size) if node.uniform else node for node in axes)
+
+    def is_read(self, var: core.Var) -> bool:
+        """Whether anything depends on an output of the equation whose rule is applied."""
+        return var in self._read
+
+    def known_numbers(self, position: int) -> np.ndarray | None:
+        """An input of the equation whose rule is applied, if it is known: integers or booleans."""
+        axes = self._inputs[position]
+        return axes.entries if isinstance(axes, Constant) and axes.are_numbers else None
 
     def blame(self, equation: core.JaxprEqn) -> None:
         """Makes an equation the reason of what follows."""
@@ -253,6 +265,8 @@ class Walker:
 
     def _apply(self, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
         name = equation.primitive.name
+        if not equation.effects and not any(map(self.is_read, equation.outvars)):
+            return [self.fresh(shape_of(var)) for var in equation.outvars]
         if name not in RULES:
             return self.unknown(equation, arguments)
         shapes = [shape_of(var) for var in equation.outvars]

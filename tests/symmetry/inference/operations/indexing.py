@@ -17,7 +17,10 @@ MODES = (Mode.CLIP, Mode.FILL_OR_DROP)
 
 
 def _indices(builder: Builder, shape: Shape, limit: int) -> Any:
-    """Positions: parameters or constants, with duplicates, sometimes out of bounds."""
+    """Positions: parameters or constants, with duplicates, sometimes out of bounds, or counters."""
+    along = [axis for axis, size in enumerate(shape) if size == limit]
+    if along and builder.chance():
+        return lax.broadcasted_iota(int, shape, builder.choose(along))
     low, high = (-1, limit) if builder.chance(0.3) else (0, limit - 1)
     if builder.chance(0.6):
         return builder.integers(shape, low, high)
@@ -88,6 +91,18 @@ def several_indices(builder: Builder) -> None:
     shape = builder.shape((1, 2))
     first, last = _indices(builder, shape, array.shape[0]), _indices(builder, shape, array.shape[2])
     builder.add(array[first, :, last], array[first, 0], array[:, 0, last])
+
+
+@operation("gather", "scatter", "scatter-add", "scatter-sub", times=2)
+def diagonals(builder: Builder) -> None:
+    """Of two axes, or of one and others that are taken whole; read, written and added to."""
+    size, batch = builder.size(2), builder.size()
+    array, update = builder.array((size, batch, size)), builder.array((size, batch))
+    counter = jnp.arange(size)
+    builder.add(array[counter, :, counter], jnp.diagonal(array, axis1=0, axis2=2))
+    builder.add(array[counter], array[:, 0, counter], array[counter[:, None], 0, counter])
+    builder.add(array.at[counter, :, counter].set(update), array.at[counter, 0].add(update.T[0]))
+    builder.add(array.at[counter[::-1], :, counter].set(update), array.at[counter].subtract(array))
 
 
 def _numbers(builder: Builder, batching: int) -> tuple[Any, ...]:

@@ -94,6 +94,16 @@ def solve(builder: Builder) -> None:
     builder.add(jnp.linalg.solve(matrix, right), jnp.linalg.inv(matrix))
 
 
+@operation("custom_linear_solve")
+def solve_of_any_kind(builder: Builder) -> None:
+    """By the factors of a positive matrix, and step by step."""
+    positive = _symmetric(builder)
+    right = builder.array(positive.shape[:-1])
+    builder.add(jax.scipy.linalg.solve(positive, right[..., None], assume_a="pos"))
+    if positive.ndim == 2:
+        builder.add(jax.scipy.sparse.linalg.cg(positive, right, maxiter=2)[0])
+
+
 @operation("cholesky_update")
 def cholesky_update(builder: Builder) -> None:
     size = builder.choose((2, 3))

@@ -144,3 +144,4 @@ def top_k(builder: Builder) -> None:
     builder.add(*lax.top_k(jnp.moveaxis(array, axis, -1), count))
     if "axis" in inspect.signature(lax.top_k).parameters:
         builder.add(*lax.top_k(array, count, axis=axis))
+    builder.add(lax.top_k(jnp.moveaxis(array, axis, -1), count)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unf_lopt.symmetry.inference._reads import exact_solve
 from unf_lopt.symmetry.inference.rules._registry import rule, shape_out
 
 if TYPE_CHECKING:
@@ -38,13 +39,21 @@ def _batched(
     "lu_pivots_to_permutation",
     "qr",
     "schur",
-    "svd",
     "tridiagonal",
 )
 def factorization(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The rows and columns of a matrix are taken in order."""
     matrix_axes = 1 if equation.primitive.name == "lu_pivots_to_permutation" else 2
     return _batched(walker, equation, arguments, matrix_axes)
+
+
+@rule("svd")
+def svd(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """Singular values alone depend on no order; vectors have signs that do."""
+    if equation.params["compute_uv"]:
+        return _batched(walker, equation, arguments, 2)
+    (axes,) = arguments
+    return [(*axes[:-2], *walker.fresh(shape_out(equation)[-1:], frozen=True))]
 
 
 @rule("triangular_solve")
@@ -68,9 +77,26 @@ def fft(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Seque
     return [(*axes[:rank], *walker.fresh(shape_out(equation)[rank:], frozen=True))]
 
 
+@rule("custom_linear_solve")
+def linear_solve(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """The solution of ``A·x = b`` has axes with which ``A·x`` has those of b, however it is found.
+
+    An iteration that is stopped gives no solution, so everything is taken in order there.
+    """
+    solve = exact_solve(equation)
+    if solve is None:
+        return walker.frozen_results(equation, arguments)
+    constants, right = arguments[: len(solve.constants)], arguments[solve.start :]
+    solution = [walker.fresh(tuple(node.size for node in axes)) for axes in right]
+    products = walker.walk(solve.matvec, [*constants, *solution])
+    walker.blame(equation)
+    for product, axes in zip(products, right, strict=True):
+        walker.unify_arrays(walker.used(product), axes)
+    return solution
+
+
 @rule(
     "cholesky_update",
-    "custom_linear_solve",
     "householder_product",
     "ormqr",
     "symmetric_product",
