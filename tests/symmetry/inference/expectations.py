@@ -620,6 +620,15 @@ expect(
 expect(
     "their positions", lambda x: total(lax.top_k(x, 2)[1].astype(jnp.float32)), x=((3, 4), "a .")
 )
+
+
+def _through_a_reference(x: jax.Array) -> jax.Array:
+    reference = jax.new_ref(jnp.zeros((3, 2)))
+    reference[...] = lax.top_k(x, 2)[1].astype(jnp.float32)
+    return total(reference[...])
+
+
+expect("positions that a reference holds", _through_a_reference, x=((3, 4), ". ."))
 expect("an order", lambda x: total(jnp.argsort(x, 0).astype(jnp.float32)), x=((3, 4), ". a"))
 
 # --------------------------------------------------------------------------------------- indexing
@@ -819,6 +828,12 @@ expect(
     lambda x, y: total(jnp.linalg.solve(x.T @ x, x.T @ y)),
     x=((5, 3), "a b"),
     y=((5, 2), "a c"),
+)
+expect(
+    "a solution by the root of a matrix",
+    lambda x, y: total(jax.scipy.linalg.solve(x.T @ x, y, assume_a="pos")),
+    x=((5, 3), "a b"),
+    y=((3, 2), "b c"),
 )
 expect(
     "a solution step by step",
