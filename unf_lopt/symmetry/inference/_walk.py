@@ -80,7 +80,7 @@ class Walker:
         # Whether the jaxpr is that of a library's jitted function, which JAX traces once: its
         # equations name the place from which it was called first, in whatever program.
         self._is_shared = False
-        self._read: set[core.Var] = set()
+        self._live: set[core.Var] = set()
         self._inputs: list[Axes] = []
         self.steps: list[list[Step]] = []
 
@@ -96,7 +96,8 @@ class Walker:
           other axes can be made one with.
         """
         jaxpr, consts = opened(jaxpr)
-        caller, is_shared, read_outside = self._caller, self._is_shared, self._read
+        caller, is_shared = self._caller, self._is_shared
+        live_outside, inputs_outside = self._live, self._inputs
         if isinstance(self.graph.reason, EquationReason):
             self._caller = self.graph.reason
             self._is_shared |= self._caller.primitive == "jit" and _source.is_of_library(jaxpr)
@@ -110,13 +111,13 @@ class Walker:
                 return self.constant(atom.val, aval_of(atom).dtype)
             return env[atom]
 
-        outer, of_this = self.steps, read_variables(jaxpr)
+        outer, live = self.steps, read_variables(jaxpr)
         steps: list[Step] = []
         for equation in jaxpr.eqns:
             marked = [read(atom) for atom in equation.invars]
             self.blame(equation)
             reason = self.graph.reason
-            self.steps, self._read, self._inputs = [], of_this, marked
+            self.steps, self._live, self._inputs = [], live, marked
             arguments = self._used_by(equation, marked)
             results = self._marked(equation, marked, self._apply(equation, arguments))
             results = self._known(equation, marked, results)
@@ -124,7 +125,8 @@ class Walker:
             if self._record:
                 steps.append(Step(equation, arguments, list(results), self.steps, reason))
         is_whole_program, self.steps = self._caller is None, outer
-        self._caller, self._is_shared, self._read = caller, is_shared, read_outside
+        self._caller, self._is_shared = caller, is_shared
+        self._live, self._inputs = live_outside, inputs_outside
         if self._record:
             self.steps.append(steps)
         if is_whole_program and self.randomness == "in_distribution":
@@ -173,7 +175,7 @@ class Walker:
 
     def is_read(self, var: core.Var) -> bool:
         """Whether anything depends on an output of the equation whose rule is applied."""
-        return var in self._read
+        return var in self._live
 
     def known_numbers(self, position: int) -> np.ndarray | None:
         """An input of the equation whose rule is applied, if it is known: integers or booleans."""
