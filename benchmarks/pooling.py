@@ -79,7 +79,12 @@ def differences(task: str, args: argparse.Namespace) -> dict[str, Any]:
     for other in (task, *TRANSFER):
         family = FAMILIES[other]() if other in FAMILIES else suite_family(other)
         pooled, unpooled = (
-            measured(family, pooling, [runs[pooling, seed] for seed in OUTER_SEEDS])
+            measured(
+                family,
+                controller(pooling, family),
+                [runs[pooling, seed] for seed in OUTER_SEEDS],
+                MEASURED,
+            )
             for pooling in POOLING
         )
         found[other] = {
@@ -133,9 +138,9 @@ def trained(task: str, pooling: bool, seed: int, args: argparse.Namespace) -> Py
     return read_theta(folder).for_optimizer(lopt)
 
 
-def measured(family: Any, pooling: bool, thetas: list[PyTree]) -> np.ndarray:
-    """The meta-loss, ``[outer seeds, inner seeds]``, on runs that all thetas share."""
-    run = InnerRun(family, controller(pooling, family), MEASURED)
+def measured(family: Any, lopt: Any, thetas: list[PyTree], objective: Objective) -> np.ndarray:
+    """The meta-loss, ``[thetas, inner seeds]``, on runs that all thetas share."""
+    run = InnerRun(family, lopt, objective)
 
     def meta_loss(theta: PyTree, key: jax.Array) -> jax.Array:
         state = run.start(theta, key, jnp.float32(HORIZON))

@@ -5,11 +5,13 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import other_tools
+from benchmarks import averages, other_tools
 from benchmarks.comparison import paired_difference
+from unf_lopt.optimizers import read_theta
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 
@@ -46,6 +48,22 @@ def test_layers_write_their_figures(tmp_path):
     assert all(own["kernel_seconds"] > 0 for own in figures.values())
     shown = run("layers.py", f"--markdown={output}")
     assert len(shown.splitlines()) == 2 + len(figures)
+
+
+@pytest.mark.slow
+def test_an_average_of_two_thetas_is_a_theta_that_says_so(tmp_path, monkeypatch, capsys):
+    output = tmp_path / "average.safetensors"
+    monkeypatch.setattr(averages, "WEIGHTS", (0.25,))
+    names = ["universal_controller", "universal_controller"]
+    monkeypatch.setattr(sys, "argv", ["averages", *names, "--only", "bigram", f"--output={output}"])
+    averages.main()
+    assert "0.25 of the second" in capsys.readouterr().out
+    found, given = read_theta(output), read_theta("universal_controller")
+    assert found.optimizer == given.optimizer and found.outer_steps == 2 * given.outer_steps
+    assert found.training["averaged"]["second"] == 0.25
+    assert found.tensors.keys() == given.tensors.keys()
+    for name, tensor in given.tensors.items():
+        np.testing.assert_allclose(found.tensors[name], tensor, rtol=1e-6)
 
 
 def test_differences_of_a_comparison_are_paired():

@@ -26,6 +26,8 @@ HELD_OUT = "held_out.gin"  # is evaluated, not trained
 PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
 OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, FINETUNE, HELD_OUT})
 TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
+# Kinds of task that they are trained on, if not one.
+COUNTS = {"universal": 4, "universal_controller": 11, "universal_controller_wide": 20}
 
 
 def read(config, *bindings, small=False):
@@ -65,7 +67,7 @@ def test_what_shipped_optimizers_were_trained_with(name):
         bound.get("task_families", ()),
         bound["estimator_fn"],
     )
-    assert len(estimators) == {"universal": 4, "universal_controller": 11}.get(name, 1)
+    assert len(estimators) == COUNTS.get(name, 1)
     assert all(type(own).__name__ == "HorizonES" for own in estimators)
 
 
