@@ -72,7 +72,7 @@ HELD_OUT: dict[str, Maker] = {
     "digits_mlp_residual": _digits(nets.mlp((32,) * 6, "gelu", residual=True)),
     "digits_mlp_rescaled": _rescaled(nets.mlp((36,), "leaky_relu"), 0.3),
     # Convolutions.
-    "digits_conv_8_relu": _digits(nets.conv((8,)), 32),
+    "digits_conv_10_relu": _digits(nets.conv((10,)), 32),
     "digits_conv_16x16x16_gelu": _digits(nets.conv((16,) * 3, "gelu")),
     "digits_conv_5x5": _digits(nets.conv((12,), kernel=5)),
     "digits_conv_groupnorm": _digits(nets.conv((8, 16), "relu", "group"), 32),

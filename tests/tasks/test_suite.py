@@ -13,7 +13,7 @@ from unf_lopt.tasks.rnn_lm import docs_rnn
 from unf_lopt.tasks.suite import HELD_OUT, TRAINING, held_out, suite_family, training_suite
 from unf_lopt.tasks.transformer_lm import docs_transformer
 
-LARGEST = 50_000  # parameters: what keeps the suite short
+LARGEST = 50_000  # parameters: what keeps the held-out suite short; of the other, twice as many
 
 # Groups of permutations that are known beforehand.
 KNOWN = {
@@ -48,7 +48,7 @@ def test_every_line_has_a_spec_a_finite_loss_and_a_finite_gradient(suite, name):
     assert family.name == name
     assert ecosystem.positions(family.datasets) is not None  # the same batches for everyone
     shapes = params_shapes(family)
-    assert sum(x.size for x in jax.tree.leaves(shapes)) <= LARGEST
+    assert sum(x.size for x in jax.tree.leaves(shapes)) <= (LARGEST if suite is HELD_OUT else 2 * LARGEST)
     spec = spec_of(family)
     assert [tuple(x.shape) for x in jax.tree.leaves(shapes)] == list(spec.shapes)
     assert spec.groups or name in ("digits_linear", "quadratic_10", "quadratic_noisy_16")
