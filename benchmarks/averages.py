@@ -61,7 +61,8 @@ def of_both(first: SavedTheta, second: SavedTheta, weight: float) -> dict[str, o
     trained_on = [set(own.training.get("task_families", ())) for own in (first, second)]
     return {
         "task_families": sorted(set.union(*trained_on)),
-        "averaged": {"outer_steps": [first.outer_steps, second.outer_steps], "second": weight},
+        "averaged": f"{1 - weight:g} of {first.outer_steps} outer steps, "
+        f"{weight:g} of {second.outer_steps} others",
     }
 
 
