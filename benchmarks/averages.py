@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-import jax
 import numpy as np
+import optax
 
 from benchmarks.pooling import TRAINED, measured
 from unf_lopt import ecosystem
-from unf_lopt._types import PyTree
 from unf_lopt.optimizers import SavedTheta, read_theta, theta_data
 from unf_lopt.runs import write_whole
 from unf_lopt.tasks.suite import training_suite
@@ -34,7 +33,8 @@ def main() -> None:
     first, second = (read_theta(path) for path in args.thetas)
     lopt = first.make_optimizer()
     thetas = [
-        mean(first.for_optimizer(lopt), second.for_optimizer(lopt), weight) for weight in WEIGHTS
+        optax.incremental_update(second.for_optimizer(lopt), first.for_optimizer(lopt), weight)
+        for weight in WEIGHTS
     ]
     print(f"{'of the second':20}" + "".join(f"{weight:8g}" for weight in WEIGHTS))
     rows = []
@@ -49,11 +49,6 @@ def main() -> None:
     steps = first.outer_steps + second.outer_steps
     write_whole(args.output, theta_data(thetas[best], lopt, steps, training))
     print(f"{WEIGHTS[best]:g} of the second: {args.output}")
-
-
-def mean(first: PyTree, second: PyTree, weight: float) -> PyTree:
-    """``(1 − weight)·first + weight·second``."""
-    return jax.tree.map(lambda a, b: (1 - weight) * a + weight * b, first, second)
 
 
 def of_both(first: SavedTheta, second: SavedTheta, weight: float) -> dict[str, object]:

@@ -23,7 +23,7 @@ from tests.symmetry.inference.evaluation import Visit
 from unf_lopt.symmetry.inference import Inference, TracedLoss
 from unf_lopt.symmetry.inference._constants import Constant
 from unf_lopt.symmetry.inference._graph import LEAF, SUM, Node
-from unf_lopt.symmetry.inference._reads import read_variables
+from unf_lopt.symmetry.inference._reads import is_live, read_variables
 
 Axes = tuple[Node, ...]
 RELATIVE_ERROR = {8: 1e-9, 4: 1e-4, 2: 1e-2}  # of the largest entry out, by the bytes of a number
@@ -183,7 +183,7 @@ def _check_jaxpr(
         name = step.equation.primitive.name
         places.update(zip(step.equation.outvars, step.outputs, strict=True))
         report.met[name] += 1
-        if read.isdisjoint(step.equation.outvars) and not step.equation.effects:
+        if not is_live(step.equation, read):
             continue
         report.exercised[name] += any(map(element.moves, (*step.inputs, *step.outputs)))
         for what in _equation_faults(step, visit, places, element, read):

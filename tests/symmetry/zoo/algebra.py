@@ -77,20 +77,35 @@ def trace_of_a_product(n):
     return problem(n, loss, table)
 
 
-def _told_apart(n, changed):
-    """Dense layers; what is made of the middle one tells its rows and its columns apart."""
+def _changed(n, change, table, **options):
+    """Dense layers, of which the middle one is changed before it is used."""
 
     def loss(params, x, y):
         h = jnp.tanh(x @ params["first"])
-        h = jnp.tanh(h @ changed(params["middle"]))
+        h = jnp.tanh(h @ change(params["middle"]))
         return cross_entropy(h @ params["last"], y)
 
+    return problem(n, loss, table, classification(n), **options)
+
+
+def _told_apart(n, change):
+    """What is made of the middle layer tells its rows and its columns apart."""
     table = """
         first   [pixels], [hidden]
         middle  [hidden], [hidden2]
         last    [hidden2], [classes]
     """
-    return problem(n, loss, table, classification(n), check_fixed_ties=False)
+    return _changed(n, change, table, check_fixed_ties=False)
+
+
+def _kept_together(n, change):
+    """What is made of the middle layer has rows and columns of one space."""
+    table = """
+        first   [pixels], hidden
+        middle  hidden, hidden
+        last    hidden, [classes]
+    """
+    return _changed(n, change, table)
 
 
 @case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
@@ -157,18 +172,7 @@ def orthogonality_penalty(n):
 def identity_beside_weights(n):
     """``h (W + 1)``: a residual connection, written as a matrix that a loss closes over."""
     identity = np.eye(n.hidden, dtype=np.float32)
-
-    def loss(params, x, y):
-        h = jnp.tanh(x @ params["first"])
-        h = jnp.tanh(h @ (params["middle"] + identity))
-        return cross_entropy(h @ params["last"], y)
-
-    table = """
-        first   [pixels], hidden
-        middle  hidden, hidden
-        last    hidden, [classes]
-    """
-    return problem(n, loss, table, classification(n))
+    return _kept_together(n, lambda middle: middle + identity)
 
 
 @case(trap=True, batch=7, pixels=6, hidden=5, rank=4, classes=3)
@@ -343,18 +347,6 @@ def redundancy_reduction(n):
 
 @case(trap=True, batch=7, pixels=6, hidden=5, classes=3)
 def no_unit_sees_itself(n):
-    """The diagonal of a recurrent matrix, written by its indices."""
-
-    def loss(params, x, y):
-        units = jnp.arange(n.hidden)
-        coupling = params["coupling"].at[units, units].set(0.0)
-        h = jnp.tanh(x @ params["first"])
-        h = jnp.tanh(h @ coupling + h)
-        return cross_entropy(h @ params["last"], y)
-
-    table = """
-        first     [pixels], hidden
-        coupling  hidden, hidden
-        last      hidden, [classes]
-    """
-    return problem(n, loss, table, classification(n))
+    """The diagonal of the middle layer, written by its indices."""
+    units = np.arange(n.hidden)
+    return _kept_together(n, lambda middle: middle.at[units, units].set(0.0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from jax.extend import core
@@ -35,6 +36,14 @@ def opened(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> tuple[core.Jaxpr, Sequence[A
     if isinstance(jaxpr, core.ClosedJaxpr):
         return jaxpr.jaxpr, jaxpr.consts
     return jaxpr, ()
+
+
+def inner_jaxprs(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
+    """The jaxprs among an equation's parameters, without their constants."""
+    values = (value if isinstance(value, (tuple, list)) else (value,) for value in params.values())
+    for value in itertools.chain(*values):
+        if isinstance(value, (core.Jaxpr, core.ClosedJaxpr)):
+            yield opened(value)[0]
 
 
 def scan_counts(scan: core.JaxprEqn) -> tuple[int, int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from jax.extend import core
+
+from unf_lopt.symmetry.inference._jaxprs import inner_jaxprs
 
 
 def read_variables(jaxpr: core.Jaxpr) -> set[core.Var]:
@@ -17,11 +18,16 @@ def read_variables(jaxpr: core.Jaxpr) -> set[core.Var]:
     """
     read = {atom for atom in jaxpr.outvars if isinstance(atom, core.Var)}
     for equation in reversed(jaxpr.eqns):
-        if equation.effects or not read.isdisjoint(equation.outvars):
+        if is_live(equation, read):
             solve = exact_solve(equation)
             own = equation.invars if solve is None else [*solve.constants, *solve.right]
             read.update(atom for atom in own if isinstance(atom, core.Var))
     return read
+
+
+def is_live(equation: core.JaxprEqn, read: Collection[core.Var]) -> bool:
+    """Whether an equation has effects, or one of its outputs is among what is read."""
+    return bool(equation.effects) or any(var in read for var in equation.outvars)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +64,6 @@ def _mentions(jaxpr: core.Jaxpr, primitives: Sequence[str]) -> bool:
     for equation in jaxpr.eqns:
         if equation.primitive.name in primitives:
             return True
-        values = (v if isinstance(v, tuple | list) else (v,) for v in equation.params.values())
-        inner = (getattr(value, "jaxpr", value) for value in itertools.chain(*values))
-        if any(isinstance(own, core.Jaxpr) and _mentions(own, primitives) for own in inner):
+        if any(_mentions(inner, primitives) for inner in inner_jaxprs(equation.params)):
             return True
     return False

@@ -16,7 +16,7 @@ from unf_lopt.symmetry.inference._constants import Constant, Pattern, entries_of
 from unf_lopt.symmetry.inference._folding import folded
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
 from unf_lopt.symmetry.inference._jaxprs import aval_of, opened
-from unf_lopt.symmetry.inference._reads import read_variables
+from unf_lopt.symmetry.inference._reads import is_live, read_variables
 from unf_lopt.symmetry.inference._uniform import uniform_axes
 from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY, TAKES_UNIFORM
 
@@ -267,7 +267,7 @@ class Walker:
 
     def _apply(self, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
         name = equation.primitive.name
-        if not equation.effects and not any(map(self.is_read, equation.outvars)):
+        if not is_live(equation, self._live):
             return [self.fresh(shape_of(var)) for var in equation.outvars]
         if name not in RULES:
             return self.unknown(equation, arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from unf_lopt.symmetry.inference._jaxprs import aval_of, opened, scan_counts
+from unf_lopt.symmetry.inference._jaxprs import aval_of, inner_jaxprs, opened, scan_counts
 from unf_lopt.symmetry.inference._source import is_known, place
 
 # Their results have a type that nothing can change, or they call what is not JAX.
@@ -140,17 +139,12 @@ def _results(equation: core.JaxprEqn, inputs: list[Any], notes: Notes) -> Sequen
     name = equation.primitive.name
     if name in _RULES:
         return _RULES[name](equation, inputs, notes)
-    if name in _NATIVE or _has_functions(equation.params):
+    if name in _NATIVE or any(True for _ in inner_jaxprs(equation.params)):
         return _native(equation, inputs, notes)
     try:
         return _bound(equation, inputs, _promoted_params(equation.params))
     except (TypeError, ValueError, NotImplementedError):  # there is no such thing in float64
         return _native(equation, inputs, notes)
-
-
-def _has_functions(params: dict[str, Any]) -> bool:
-    parts = (value if isinstance(value, (tuple, list)) else (value,) for value in params.values())
-    return any(isinstance(part, (core.Jaxpr, core.ClosedJaxpr)) for part in itertools.chain(*parts))
 
 
 def _bound(equation: core.JaxprEqn, inputs: list[Any], params: dict[str, Any]) -> Sequence[Any]:

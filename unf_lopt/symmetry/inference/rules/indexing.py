@@ -52,23 +52,15 @@ def gather(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Se
     Unless the positions in an axis are known to count along an axis of the indices: entries are
     taken in their order then, and both axes are one. The diagonal of a matrix is so taken.
     """
-    operand, indices = arguments
-    numbers = equation.params["dimension_numbers"]
-    walker.graph.freeze(indices[-1])
-    sizes = equation.params["slice_sizes"]
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     single = [position for position, size in enumerate(sizes) if size == 1]
-    counted = _counted(walker, operand, numbers.start_index_map, single)
-    batch = _batch(walker, indices, counted, numbers.start_index_map)
-    for own, other in zip(
-        numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
-    ):
-        walker.graph.unify(operand[own], batch[other])
+    batching = numbers.operand_batching_dims, numbers.start_indices_batching_dims
+    batch, counted = _batch(walker, arguments, numbers.start_index_map, single, batching)
     windows = []
-    for position, (node, size) in enumerate(zip(operand, sizes, strict=True)):
+    for position, (node, size) in enumerate(zip(arguments[0], sizes, strict=True)):
         if position in numbers.operand_batching_dims:
             continue
         if position in counted:
-            walker.graph.unify(node, batch[counted[position]])
             node = walker.graph.leaf(1)
         elif node.size != size:
             walker.graph.freeze(node)
@@ -80,44 +72,49 @@ def gather(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Se
     return [tuple(next(window) if d in numbers.offset_dims else next(rest) for d in range(rank))]
 
 
-def _counted(
-    walker: Walker, operand: Axes, positions: Sequence[int], single: Container[int]
-) -> dict[int, int]:
-    """Axes of the operand in which known positions count along one axis of the indices.
+def _batch(
+    walker: Walker,
+    arguments: Sequence[Axes],
+    positions: Sequence[int],
+    single: Container[int],
+    batching: tuple[Sequence[int], Sequence[int]],
+) -> tuple[list[Node], dict[int, int]]:
+    """The axes of the indices but the last, tied to those of the operand that go along with them.
 
     Args:
-      walker: at an equation whose second input are the indices.
-      operand: the axes of the first.
-      positions: the axes that the entries of the indices' last axis are positions in.
-      single: axes of which a position takes one entry; others are not looked at.
+      walker: at the equation.
+      arguments: the axes of the operand, of the indices, and others.
+      positions: the axes of the operand that entries of the indices' last axis are positions in.
+      single: axes of the operand of which a position takes one entry.
+      batching: batch axes of the operand, and those of the indices that they are one with.
 
     Returns:
-      For each such axis, the axis of the indices, which has as many entries.
+      The axes; and for each axis of the operand in which known positions count along one of the
+      indices, which has as many entries, the number of that one. It is a new axis if no other
+      position depends on it.
     """
-    entries = walker.known_numbers(1)
-    found: dict[int, int] = {}
-    for number, position in enumerate(map(int, positions)):
-        if entries is None or position not in single:
-            continue
-        own = entries[..., number]
-        for axis, size in enumerate(own.shape):
-            aligned = np.arange(size).reshape([-1 if n == axis else 1 for n in range(own.ndim)])
-            if size == operand[position].size and (own == aligned).all():
-                found[position] = axis
-    return found
+    operand, indices = arguments[:2]
+    walker.graph.freeze(indices[-1])
+    batch, entries = list(indices[:-1]), walker.known_numbers(1)
+    counted: dict[int, int] = {}
+    if entries is not None:
+        for number, own in enumerate(map(int, positions)):
+            for axis in range(len(batch)) if own in single else ():
+                if batch[axis].size == operand[own].size and _counts(entries[..., number], axis):
+                    counted[own] = axis
+        for axis in set(counted.values()):
+            others = [n for n, own in enumerate(map(int, positions)) if counted.get(own) != axis]
+            rest = entries[..., others]
+            if (rest == rest.take([0], axis)).all():
+                batch[axis] = walker.graph.leaf(batch[axis].size)
+    for own, axis in (*counted.items(), *zip(*batching, strict=True)):
+        walker.graph.unify(operand[own], batch[axis])
+    return batch, counted
 
 
-def _batch(
-    walker: Walker, indices: Axes, counted: dict[int, int], positions: Sequence[int]
-) -> list[Node]:
-    """The axes of the indices but the last: new ones where nothing but counting depends on them."""
-    batch = list(indices[:-1])
-    for axis in set(counted.values()):
-        entries = walker.known_numbers(1)
-        rest = [n for n, own in enumerate(map(int, positions)) if counted.get(own) != axis]
-        if entries is not None and (entries == entries.take([0], axis))[..., rest].all():
-            batch[axis] = walker.graph.leaf(batch[axis].size)
-    return batch
+def _counts(entries: np.ndarray, axis: int) -> bool:
+    """Whether an array is 0, 1, 2, … along an axis, and the same along all others."""
+    return bool((np.moveaxis(entries, axis, -1) == np.arange(entries.shape[axis])).all())
 
 
 @rule("scatter", "scatter-add", "scatter-max", "scatter-min", "scatter-mul", "scatter-sub")
@@ -127,23 +124,19 @@ def scatter(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> S
     Where updates replace each other, the last one wins, so their order counts; where they are
     added or compared it does not, nor where their positions count and all differ.
     """
-    operand, indices, updates = arguments
+    operand, _, updates = arguments
     params = equation.params
     numbers = params["dimension_numbers"]
-    batching = numbers.operand_batching_dims
-    walker.graph.freeze(indices[-1])
-    positions = numbers.scatter_dims_to_operand_dims
-    counted = _counted(walker, operand, positions, numbers.inserted_window_dims)
-    batch = _batch(walker, indices, counted, positions)
+    inserted, positions = numbers.inserted_window_dims, numbers.scatter_dims_to_operand_dims
+    batching = numbers.operand_batching_dims, numbers.scatter_indices_batching_dims
+    batch, counted = _batch(walker, arguments, positions, inserted, batching)
     written = [
         node
         for position, node in enumerate(operand)
-        if position not in numbers.inserted_window_dims and position not in batching
+        if position not in inserted and position not in batching[0]
     ]
-    for position in numbers.inserted_window_dims:
-        if position in counted:
-            walker.graph.unify(operand[position], batch[counted[position]])
-        else:
+    for position in inserted:
+        if position not in counted:
             walker.graph.freeze(operand[position])
     for node, position in zip(written, numbers.update_window_dims, strict=True):
         if node.size == updates[position].size:
@@ -152,12 +145,10 @@ def scatter(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> S
             walker.graph.freeze(node)
             walker.graph.freeze(updates[position])
     ordered = equation.primitive.name == "scatter" and not params["unique_indices"]
-    differ = {*numbers.scatter_indices_batching_dims, *counted.values()}
+    differ = {*batching[1], *counted.values()}
     rest = [n for d, n in enumerate(updates) if d not in numbers.update_window_dims]
     for number, (update, index) in enumerate(zip(rest, batch, strict=True)):
         walker.graph.unify(update, index)
         if ordered and number not in differ:
             walker.graph.freeze(update)
-    for own, other in zip(batching, numbers.scatter_indices_batching_dims, strict=True):
-        walker.graph.unify(operand[own], batch[other])
     return [operand]
