@@ -50,10 +50,16 @@ OPTIONS = {
 COMPARED = ("adam", "functional")
 # Mixed steps with a functional of entries, and all else that a controller may have.
 MORE = {
-    "mixed_step": {"functional": 2, "directions": ("adam",), "hypergradient": True},
+    "mixed_step": {
+        "functional": 2,
+        "directions": ("adam", "orthogonalized"),
+        "dense_newton_schulz_steps": 2,
+        "hypergradient": True,
+    },
     "unf_controller": {
         "functional": 2,
         "hypergradient": True,
+        "extents": True,
         "rows_and_columns": True,
         "directions": ("adam", "factored"),
     },

@@ -179,6 +179,17 @@ def test_every_block_has_root_mean_square_one(direction):
     np.testing.assert_allclose(np.concatenate(checked), 1, rtol=1e-4)
 
 
+def test_dense_matrices_have_rounds_of_their_own():
+    matrices = matrices_of(SPEC)
+    leaves, _ = matrices.flatten(random_tree(3, "f4"))
+    three, two, both = (
+        directions.orthogonalize(matrices, leaves, *n) for n in [(3,), (2,), (3, 2)]
+    )
+    for i, blocks in enumerate(matrices.blocks):
+        expected = two if blocks and blocks[0].is_dense else three
+        np.testing.assert_allclose(both[i], expected[i], atol=1e-5)
+
+
 def test_equal_shapes_are_one_product():
     calls = []
 

@@ -129,6 +129,24 @@ def test_a_theta_says_which_optimizer_it_belongs_to(name, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, params, expected)
 
 
+def test_a_theta_from_before_extents_were_seen_steps_as_it_did(tmp_path):
+    lopt = optimizers.unf_controller(width=2, hypergradient=True)
+    file, theta = tmp_path / "theta_1.safetensors", theta_of(lopt)
+    file.write_bytes(optimizers.theta_data(theta, lopt, 1, {}))
+    seeing = optimizers.unf_controller(width=2, hypergradient=True, extents=True)
+    grown = optimizers.read_theta(file).for_optimizer(seeing)
+    assert jax.tree.map(jnp.shape, grown) == _shapes(seeing)
+    (before, _), (after, _) = (
+        trained(to_optax(own, CHAIN.loss, CHAIN.random(0), optimizer=of, num_steps=4), CHAIN)
+        for own, of in ((theta, lopt), (grown, seeing))
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), after, before)
+
+
+def _shapes(lopt):
+    return jax.tree.map(lambda x: x.shape, jax.eval_shape(lopt.init, THETA_KEY))
+
+
 def test_another_weight_space_is_refused(tmp_path):
     _, theta = write_theta(tmp_path / "run", "unf")
     with pytest.raises(ValueError, match="written for another weight space"):

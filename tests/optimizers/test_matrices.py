@@ -6,7 +6,7 @@ import pytest
 
 from tests.optimizers.problems import CHAIN
 from tests.optimizers.weight_spaces import mixed_spec, random_tree
-from unf_lopt.optimizers.matrices import Block, matrices_by_shape, matrices_of
+from unf_lopt.optimizers.matrices import USUAL, Block, matrices_by_shape, matrices_of
 from unf_lopt.symmetry import SpecError
 
 SPEC = mixed_spec()
@@ -41,6 +41,26 @@ def test_role_and_matrices(path):
     index = MATRICES.paths.index(path)
     found = MATRICES.roles[index], [block.matrices for block in MATRICES.blocks[index]]
     assert found == EXPECTED[path]
+
+
+def test_rows_columns_and_window_of_a_matrix():
+    extents = dict(zip(MATRICES.paths, np.exp(MATRICES.log_extents) * USUAL, strict=True))
+    np.testing.assert_allclose(extents["kernel"], (54, 4, 9))
+    np.testing.assert_allclose(extents["flat_kernel"], (9, 3, 9))
+    np.testing.assert_allclose(extents["pixels"], (9, 6, 9))
+    np.testing.assert_allclose(extents["embed"], (9, 4, 1))
+    np.testing.assert_allclose(extents["flat"], (18, 4, 1))
+    np.testing.assert_allclose(extents["query"], (4, 3, 1))  # of one head
+    np.testing.assert_allclose(extents["gates"], (4, 5, 1))  # of the first gate
+    np.testing.assert_allclose(extents["logits_bias"], USUAL)  # a vector's say nothing
+
+
+def test_dense_is_what_is_neither_a_window_nor_a_head():
+    dense = {
+        p for p, own in zip(MATRICES.paths, MATRICES.blocks, strict=True) if own and own[0].is_dense
+    }
+    assert {"embed", "gates", "recurrent", "logits"} <= dense
+    assert dense.isdisjoint({"kernel", "flat_kernel", "query", "attended", "experts"})
 
 
 def test_names_are_not_asked():

@@ -189,6 +189,7 @@ _FUNCTIONAL = {
 _MIXED = {
     "task_family": _FUNCTIONAL["task_family"],
     "newton_schulz_steps": COUNT,
+    "dense_newton_schulz_steps": Number(1, _LARGEST, whole=True, optional=True),
     "heads": FLAG,
     "gradient_clip": _STEP["gradient_clip"],
     "weight_decay": _STEP["weight_decay"],

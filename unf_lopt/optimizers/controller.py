@@ -59,6 +59,7 @@ class Controller:
       lines: whether rows and columns have outputs.
       remembers: whether tensors have a factor of their step size that they remember, which is a
         feature of theirs.
+      sees_extents: whether rows, columns and window of matrices are features.
     """
 
     width: int = 16
@@ -66,13 +67,14 @@ class Controller:
     pooling: bool = True
     lines: bool = False
     remembers: bool = False
+    sees_extents: bool = False
 
     def init(self, key: jax.Array) -> Theta:
         """Initial theta: He's normal weights, zeros in the output layers."""
         encode, decode = jax.random.split(key)
-        width = self.width
+        width, extents = self.width, EXTENTS * self.sees_extents
         theta: Theta = {
-            "encode": _he(encode, FEATURES + self.remembers, width),
+            "encode": _he(encode, FEATURES + self.remembers + extents, width),
             "encode_bias": jnp.zeros(width),
             "decode": _he(decode, 2 * width, width),
             "decode_bias": jnp.zeros(width),
@@ -165,8 +167,9 @@ def describe(
     loss: jax.Array,
     time: Sequence[jax.Array],
     log_factors: jax.Array | None = None,
+    extents: bool = False,
 ) -> jax.Array:
-    """The features of every tensor, ``[tensors, FEATURES]``, one more with factors.
+    """The features of every tensor, ``[tensors, FEATURES]``, more with factors and extents.
 
     None changes if the loss is multiplied by a number, or if tensors are permuted within the
     symmetries of the spec.
@@ -178,6 +181,7 @@ def describe(
       loss: of this step.
       time: what is known of t and T, two numbers of order one.
       log_factors: what tensors remember of their step sizes, ``[tensors]``.
+      extents: whether the rows, columns and window of matrices are features.
     """
     level = jnp.log(jnp.maximum(loss, SMALLEST))
     gradient, second = log(found.gradient), log(found.second)
@@ -201,7 +205,8 @@ def describe(
     shared = [jnp.broadcast_to(x, gradient.shape) for x in of_all]
     changing = jnp.stack([*of_tensors, *shared], -1) / _UNIT
     changing = bounded(changing, _BOUND)
-    return jnp.concatenate([changing, jnp.asarray(_static(matrices), changing.dtype)], -1)
+    static = [_static(matrices), matrices.log_extents / 2] if extents else [_static(matrices)]
+    return jnp.concatenate([changing, *(x.astype(changing.dtype) for x in static)], -1)
 
 
 def describe_lines(
@@ -253,3 +258,4 @@ def _he(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
 
 FEATURES = 3 + 2 * len(DECAYS) + 2 + 1 + len(DECAYS) + 3 + len(ROLES) + 2
 LINE_FEATURES = 4 + KINDS
+EXTENTS = 3

@@ -7,6 +7,7 @@ that all of this can be vmapped and differentiated with respect to them.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -255,7 +256,10 @@ def orthogonalized(
 
 
 def orthogonalize(
-    matrices: Matrices, leaves: Sequence[jax.Array], steps: int = 5
+    matrices: Matrices,
+    leaves: Sequence[jax.Array],
+    steps: int = 5,
+    dense_steps: int | None = None,
 ) -> list[jax.Array]:
     """The matrices with singular values near one, every block scaled to root mean square 1.
 
@@ -263,15 +267,25 @@ def orthogonalize(
       matrices: what the parameters are.
       leaves: in the order of ``matrices.paths``; vectors stay as they are.
       steps: of Newton-Schulz.
+      dense_steps: for matrices that are neither windows of convolutions nor heads; None for as
+        many as the others.
 
     Returns:
       Leaves like the given ones; zero where a matrix is zero.
     """
+    is_dense = [block.is_dense for own in matrices.blocks for block in own]
 
-    def unit(x: jax.Array) -> jax.Array:
-        return unit_rms(newton_schulz(x, steps), (-2, -1))
+    def unit(steps: int, batches: list[jax.Array]) -> list[jax.Array]:
+        return in_batches(lambda x: unit_rms(newton_schulz(x, steps), (-2, -1)), batches)
 
-    return matrices.map(lambda batches: in_batches(unit, batches), leaves)
+    def units(batches: list[jax.Array]) -> list[jax.Array]:
+        if dense_steps is None:
+            return unit(steps, batches)
+        dense = iter(unit(dense_steps, list(itertools.compress(batches, is_dense))))
+        others = iter(unit(steps, [x for x, own in zip(batches, is_dense, strict=True) if not own]))
+        return [next(dense if own else others) for own in is_dense]
+
+    return matrices.map(units, leaves)
 
 
 def normalize(matrices: Matrices, leaves: Sequence[jax.Array]) -> list[jax.Array]:

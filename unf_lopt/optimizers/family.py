@@ -225,11 +225,13 @@ def mixed_step(
     *,
     directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
+    dense_newton_schulz_steps: int | None = None,
     heads: bool = True,
     functional: int = 0,
     pooling: bool = True,
     horizon_features: bool = True,
     hypergradient: bool = False,
+    extents: bool = False,
     gradient_clip: float | None = 1.0,
     weight_decay: float = 0.0,
     frozen: Frozen = (),
@@ -245,6 +247,8 @@ def mixed_step(
       directions: which: ``"adam"``, ``"factored"``, ``"momentum"``, ``"normalized"`` (rows and
         columns), ``"orthogonalized"`` (which costs matrix products).
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
+      dense_newton_schulz_steps: how exactly those that are neither windows of convolutions nor
+        heads, for which fewer rounds are enough; None for as the others.
       heads: whether the heads of an attention are matrices of their own.
       functional: channels of a functional that turns the direction of every entry and leaves its
         size in the tensor as it is, 0 for none; see
@@ -256,6 +260,8 @@ def mixed_step(
       hypergradient: whether every tensor remembers a factor of its step size, which grows while
         its gradients agree and shrinks while they oppose each other; two scalars more. See
         :mod:`unf_lopt.optimizers.hypergradient`.
+      extents: whether step sizes are powers of the rows, the columns and the window of matrices;
+        three scalars more.
       gradient_clip: largest norm of the whole gradient, or None.
       weight_decay: λ in W ← W − α·(d + λ·W).
       frozen: paths (or their beginnings) of parameters that are not trained, or a function of the
@@ -269,8 +275,10 @@ def mixed_step(
         pooling=pooling,
         horizon_features=horizon_features,
         hypergradient=hypergradient,
+        extents=extents,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
+        dense_newton_schulz_steps=dense_newton_schulz_steps,
         heads=heads,
         gradient_clip=gradient_clip,
         weight_decay=weight_decay,
@@ -287,8 +295,10 @@ def unf_controller(
     functional: int = 0,
     horizon_features: bool = True,
     hypergradient: bool = False,
+    extents: bool = False,
     directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
+    dense_newton_schulz_steps: int | None = None,
     heads: bool = True,
     gradient_clip: float | None = 1.0,
     weight_decay: float = 0.0,
@@ -310,8 +320,10 @@ def unf_controller(
       functional: as of :func:`mixed_step`.
       horizon_features: as of :func:`mixed_step`.
       hypergradient: as of :func:`mixed_step`; the functional sees and changes these factors.
+      extents: as of :func:`mixed_step`; the functional sees them.
       directions: as of :func:`mixed_step`.
       newton_schulz_steps: as of :func:`mixed_step`.
+      dense_newton_schulz_steps: as of :func:`mixed_step`.
       heads: as of :func:`mixed_step`.
       gradient_clip: as of :func:`mixed_step`.
       weight_decay: as of :func:`mixed_step`.
@@ -329,8 +341,10 @@ def unf_controller(
         pooling=pooling,
         horizon_features=horizon_features,
         hypergradient=hypergradient,
+        extents=extents,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
+        dense_newton_schulz_steps=dense_newton_schulz_steps,
         heads=heads,
         gradient_clip=gradient_clip,
         weight_decay=weight_decay,

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from unf_lopt._types import PyTree
 from unf_lopt.symmetry import (
@@ -25,6 +26,8 @@ from unf_lopt.symmetry import (
 )
 
 ROLES = ("hidden", "last", "embedding", "vector")
+# Rows, columns and window of a matrix in a small network.
+USUAL = (32, 16, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +38,14 @@ class Block:
       shape: of the tensor.
       columns: positions of the axes that are columns.
       copies: positions of the axes that count matrices, such as the heads of an attention.
+      window: how many entries the window of a convolution has, whose axes are among the rows; else
+        1, also where a flattened image is the only axis of rows.
     """
 
     shape: tuple[int, ...]
     columns: tuple[int, ...]
     copies: tuple[int, ...] = ()
+    window: int = 1
 
     @functools.cached_property
     def order(self) -> tuple[int, ...]:
@@ -55,6 +61,11 @@ class Block:
             math.prod(self.shape[axis] for axis in axes) for axes in (self.copies, self.columns)
         )
         return copies, math.prod(self.shape) // (copies * columns), columns
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is one matrix, and of no convolution."""
+        return self.matrices[0] == self.window == 1
 
     def batch(self, x: jax.Array) -> jax.Array:
         """From ``[*shape]`` to ``[copies, rows, columns]``."""
@@ -112,6 +123,15 @@ class Matrices:
                 f"the tree has leaves of shapes {shapes}, not the parameters' {self.shapes}."
             )
         return leaves, functools.partial(jax.tree.unflatten, treedef)
+
+    @functools.cached_property
+    def log_extents(self) -> np.ndarray:
+        """Logarithms of the rows, columns and window of a matrix of every parameter, over `USUAL`.
+
+        ``[parameters, 3]``; zeros for vectors.
+        """
+        extents = [(*own[0].matrices[1:], own[0].window) if own else USUAL for own in self.blocks]
+        return np.log(np.array(extents) / USUAL)
 
     def map(
         self, function: Callable[[list[jax.Array]], list[jax.Array]], leaves: Sequence[jax.Array]
@@ -224,7 +244,9 @@ def _blocks(
         counting = [i for i, space in enumerate(spaces) if space in copies and i != of_last[-1]]
         columns = [i for i in of_last if i not in counting]
         shape = tuple(spec.spaces[space] for space in spaces)
-        yield Block(shape, tuple(columns), tuple(counting))
+        rows = [i for i in range(len(own)) if i not in (*columns, *counting) and shape[i] > 1]
+        window = [shape[i] for i in rows if axes[positions[i]] in spec.fixed and len(rows) > 1]
+        yield Block(shape, tuple(columns), tuple(counting), math.prod(window))
 
 
 def _last_long(lengths: Sequence[int]) -> int:

@@ -36,8 +36,12 @@ class MixedOptions:
       horizon_features: whether the step depends on how many steps there will be.
       hypergradient: whether every tensor remembers a factor of its step size, which grows while
         its gradients agree; see :mod:`unf_lopt.optimizers.hypergradient`.
+      extents: whether step sizes are powers of the rows, the columns and the window of matrices,
+        which a controller sees too.
       directions: names in `mixed_step.DIRECTIONS`, which are mixed.
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
+      dense_newton_schulz_steps: how exactly those that are neither windows of convolutions nor
+        heads; None for as the others.
       heads: whether the heads of an attention are matrices of their own.
       gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
       weight_decay: λ in ``W ← W − α·(d + λ·W)``, α the step size of the tensor.
@@ -52,15 +56,25 @@ class MixedOptions:
     pooling: bool = True
     horizon_features: bool = True
     hypergradient: bool = False
+    extents: bool = False
     directions: tuple[str, ...] = ("adam", "normalized")
     newton_schulz_steps: int = 5
+    dense_newton_schulz_steps: int | None = None
     heads: bool = True
     gradient_clip: float | None = 1.0
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in {"controller": 0, "functional": 0, "newton_schulz_steps": 1}.items():
+        least_of = {
+            "controller": 0,
+            "functional": 0,
+            "newton_schulz_steps": 1,
+            "dense_newton_schulz_steps": 1,
+        }
+        for name, least in least_of.items():
             value = getattr(self, name)
+            if value is None and name == "dense_newton_schulz_steps":
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}={value!r}: must be a whole number, {least} or more.")
         object.__setattr__(self, "directions", _directions(self.directions))
@@ -93,6 +107,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
                 options.pooling,
                 options.rows_and_columns,
                 options.hypergradient,
+                options.extents,
             )
         self._step: MixedStep | None = None
 
@@ -135,6 +150,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             self._controller,
             self._functional(None),
             follows_hypergradient=self._options.hypergradient,
+            sees_extents=self._options.extents,
         )
 
     def transformation(
@@ -173,11 +189,12 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             matrices_of(self._require_spec(), heads=self._options.heads),
             self._options.directions,
             self._controller,
-            self._options.newton_schulz_steps,
+            (self._options.newton_schulz_steps, self._options.dense_newton_schulz_steps),
             self._functional(self._require_spec()),
             self._options.horizon_features,
             self._options.gradient_clip,
             self._options.hypergradient,
+            self._options.extents,
         )
 
     def _functional(self, spec: PermutationSpec | None) -> Functional | None:

@@ -19,7 +19,7 @@ from unf_lopt.optimizers.features import zero_momentum
 from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import ROLES, Matrices
-from unf_lopt.optimizers.mixed_theta import Scalars
+from unf_lopt.optimizers.mixed_theta import POWERS, Scalars
 from unf_lopt.optimizers.statistics import (
     SMALLEST,
     Averages,
@@ -33,16 +33,18 @@ from unf_lopt.optimizers.statistics import (
 )
 
 Leaves = list[jax.Array]
+# Of Newton-Schulz: for all matrices, and for dense ones, see `directions.orthogonalize`.
+Rounds = tuple[int, int | None]
 
 # By name, a direction of matrices: of what they are, a look-ahead of the momentum, the debiased
-# second moments and how exactly to orthogonalize. Vectors always have Adam's.
-DIRECTIONS: dict[str, Callable[[Matrices, Leaves, Leaves, int], Leaves]] = {
-    "adam": lambda matrices, ahead, v, steps: list(map(directions.whitened, ahead, v)),
-    "factored": lambda matrices, ahead, v, steps: directions.factored_whitened(matrices, ahead, v),
-    "momentum": lambda matrices, ahead, v, steps: list(map(directions.unit_rms, ahead)),
-    "normalized": lambda matrices, ahead, v, steps: directions.normalize(matrices, ahead),
-    "orthogonalized": lambda matrices, ahead, v, steps: directions.orthogonalize(
-        matrices, ahead, steps
+# second moments and the rounds of Newton-Schulz. Vectors always have Adam's.
+DIRECTIONS: dict[str, Callable[[Matrices, Leaves, Leaves, Rounds], Leaves]] = {
+    "adam": lambda matrices, ahead, v, rounds: list(map(directions.whitened, ahead, v)),
+    "factored": lambda matrices, ahead, v, rounds: directions.factored_whitened(matrices, ahead, v),
+    "momentum": lambda matrices, ahead, v, rounds: list(map(directions.unit_rms, ahead)),
+    "normalized": lambda matrices, ahead, v, rounds: directions.normalize(matrices, ahead),
+    "orthogonalized": lambda matrices, ahead, v, rounds: directions.orthogonalize(
+        matrices, ahead, *rounds
     ),
 }
 
@@ -95,7 +97,9 @@ class MixedStep:
         log α = log_step + log_role + κ·log(T/200) + e^p·log(1 − t/T + 1/2T) + q·t/T
                 + c·log(Σ m̂² / Σ v̂) + log min(1, (t + 1)/warm-up).
 
-    If step sizes follow the hypergradient, ``log r`` of the tensor is added, which
+    If step sizes depend on extents, ``Σ_x η_x·log(x / x₀)`` of the tensor is added, over the rows,
+    the columns and the window of its matrices, x₀ of a small network. If they follow
+    the hypergradient, ``log r`` of the tensor is added, which
     :func:`hypergradient.next_log_factors` changes at every step.
 
     A controller, if there is one, adds to ``log α``, to the logits and to the change of ``log r``
@@ -108,22 +112,25 @@ class MixedStep:
       mixed: the names of the directions, see `DIRECTIONS`.
       controller: the functional with as many outputs as there are directions, and one more if
         step sizes follow the hypergradient; or None.
-      newton_schulz_steps: how exactly matrices are orthogonalized.
+      rounds: of Newton-Schulz: how exactly matrices are orthogonalized, and how exactly dense
+        ones; None for as the others.
       functional: as :func:`entry_functional` makes it, or None.
       horizon: whether the step depends on T; else κ, p, q and slopes do nothing, and controller
         and functional see zeros in the place of time.
       gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
       follows_hypergradient: whether every tensor remembers a factor of its step size.
+      sees_extents: whether step sizes are powers of the rows, columns and window of matrices.
     """
 
     matrices: Matrices
     mixed: tuple[str, ...]
     controller: control.Controller | None = None
-    newton_schulz_steps: int = 5
+    rounds: Rounds = (5, None)
     functional: Functional | None = None
     horizon: bool = True
     gradient_clip: float | None = None
     follows_hypergradient: bool = False
+    sees_extents: bool = False
 
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
@@ -242,7 +249,7 @@ class MixedStep:
           and what step sizes are multiplied by, to be broadcast to every tensor's entries.
         """
         features = control.describe(
-            self.matrices, found, _running(state), loss, time, state.log_factors
+            self.matrices, found, _running(state), loss, time, state.log_factors, self.sees_extents
         )
         decoded = controller.decoded(theta, features)
         changes, lines = _bounded(controller.read(theta, decoded)), lines_of(self.matrices)
@@ -290,6 +297,8 @@ class MixedStep:
         roles = jnp.stack([scalars[f"log_{role}"] for role in ROLES])
         own = roles[np.array([ROLES.index(role) for role in self.matrices.roles])]
         warm = jnp.log(jnp.minimum(1.0, (state.iteration + 1) * jnp.exp(-scalars["log_warm_up"])))
+        if self.sees_extents:
+            own += self.matrices.log_extents @ jnp.stack([scalars[power] for power in POWERS])
         return own + (
             scalars["log_step"]
             + scalars["horizon"] * jnp.log(horizon / _REFERENCE_STEPS)
@@ -315,8 +324,7 @@ class MixedStep:
     def _mixture(self, ahead: Leaves, v: Leaves, weights: jax.Array) -> Leaves:
         """``Σᵢ wᵢ·dᵢ`` of every tensor."""
         of_matrices = [
-            DIRECTIONS[name](self.matrices, ahead, v, self.newton_schulz_steps)
-            for name in self.mixed
+            DIRECTIONS[name](self.matrices, ahead, v, self.rounds) for name in self.mixed
         ]
         return [
             directions.whitened(ahead[i], v[i])

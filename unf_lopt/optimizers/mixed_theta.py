@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,13 @@ from unf_lopt.optimizers.controller import Controller
 from unf_lopt.optimizers.functional import Functional
 
 Scalars = dict[str, jax.Array]
+# Of the extents of matrices, in the order of `Matrices.log_extents`.
+POWERS = ("power_rows", "power_columns", "power_window")
 
 
-def initial_scalars(mixed: Sequence[str], *, follows_hypergradient: bool = False) -> Scalars:
+def initial_scalars(
+    mixed: Sequence[str], *, follows_hypergradient: bool = False, sees_extents: bool = False
+) -> Scalars:
     """The scalars of a step set by hand, as they are learned: logarithms, logits and exponents.
 
     - ``log_step``, ``log_hidden``, ``log_last``, ``log_embedding``, ``log_vector``: the step size
@@ -26,12 +30,14 @@ def initial_scalars(mixed: Sequence[str], *, follows_hypergradient: bool = False
     - ``logit_first``, ``logit_second``, ``logit_nesterov``: the decays μ and β2, and n;
     - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
       from start to end;
+    - ``power_rows``, ``power_columns``, ``power_window``: ηs, likewise;
     - ``log_gain``, ``gain_horizon``, ``log_sharpness``, ``growth``, ``slope_growth``: see
       :func:`hypergradient.next_log_factors`.
 
     Args:
       mixed: the names of the directions.
       follows_hypergradient: whether step sizes do.
+      sees_extents: whether step sizes depend on the extents of matrices.
     """
     start, end = _logit(0.92), _logit(0.86)
     values = {
@@ -53,6 +59,8 @@ def initial_scalars(mixed: Sequence[str], *, follows_hypergradient: bool = False
         values[f"mix_{name}"], values[f"slope_{name}"] = (start + end) / 2, end - start
     if follows_hypergradient:
         values |= hypergradient.initial_scalars()
+    if sees_extents:
+        values |= dict.fromkeys(POWERS, 0.0)
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
 
 
@@ -63,14 +71,32 @@ def initial_theta(
     functional: Functional | None = None,
     *,
     follows_hypergradient: bool = False,
+    sees_extents: bool = False,
 ) -> PyTree:
     """Theta of a step: ``{"scalars": …}``, and ``"controller"`` and ``"functional"`` with these."""
-    theta = {"scalars": initial_scalars(mixed, follows_hypergradient=follows_hypergradient)}
+    scalars = initial_scalars(
+        mixed, follows_hypergradient=follows_hypergradient, sees_extents=sees_extents
+    )
+    theta: dict[str, PyTree] = {"scalars": scalars}
     if controller is not None:
         theta["controller"] = controller.init(key)
     if functional is not None:
         theta["functional"] = functional.init(jax.random.fold_in(key, 2))
     return theta
+
+
+def seeing_extents(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Theta of a step that does not see extents as that of one that does, and steps alike.
+
+    Args:
+      tensors: theta's numbers by path, such as ``scalars/log_step``.
+    """
+    powers = {f"scalars/{power}": np.zeros_like(tensors["scalars/log_step"]) for power in POWERS}
+    grown = {**tensors, **powers}
+    if "controller/encode" in tensors:
+        unseen = ((0, len(POWERS)), (0, 0))
+        grown["controller/encode"] = np.pad(tensors["controller/encode"], unseen)
+    return grown
 
 
 def _logit(p: float) -> float:

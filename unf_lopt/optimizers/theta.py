@@ -28,6 +28,7 @@ from unf_lopt._version import __version__
 from unf_lopt.optimizers.family import from_description
 from unf_lopt.optimizers.frozen import trainable_spec
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
+from unf_lopt.optimizers.mixed_theta import POWERS, seeing_extents
 from unf_lopt.symmetry import PermutationSpec
 
 _FORMAT = "unf_lopt.theta/1"
@@ -84,6 +85,9 @@ class SavedTheta:
     def for_optimizer(self, lopt: Any) -> PyTree:
         """Theta as a tree like that of an optimizer.
 
+        One of a step that does not see the extents of matrices is also for one that does: it then
+        pays no heed to them.
+
         Args:
           lopt: the learned optimizer, of this package or another.
 
@@ -92,12 +96,19 @@ class SavedTheta:
         """
         self._check_spec(lopt)
         expected = jax.eval_shape(lopt.init, jax.random.PRNGKey(0))
-        if different := shape_differences(self.tensors, expected):
+        tensors, power = self.tensors, f"scalars/{POWERS[0]}"
+        if (
+            "scalars/log_step" in tensors
+            and power not in tensors
+            and power in dict(_named(expected))
+        ):
+            tensors = seeing_extents(tensors)
+        if different := shape_differences(tensors, expected):
             raise ValueError(
                 f"{self.path} was not written by this {optimizer_name(lopt)} on this weight "
                 f"space: {different}.{self._whose()}"
             )
-        leaves = [jnp.asarray(self.tensors[name]) for name, _ in _named(expected)]
+        leaves = [jnp.asarray(tensors[name]) for name, _ in _named(expected)]
         return jax.tree.unflatten(jax.tree.structure(expected), leaves)
 
     def _whose(self) -> str:
