@@ -133,6 +133,7 @@ def _constants() -> Iterator[Check]:
             test_constants.OTHER_NUMBERS,
         ),
         (test_constants.test_entries_are_equal_only_where_the_array_is, test_constants.DTYPES),
+        (test_constants.test_equal_seeds_stay_tied, test_constants.SEEDS),
         (test_constants.test_networks_hold_on_numbers_and_are_maximal, test_constants.NETWORKS),
     )
     for test, cases in tests:

@@ -207,6 +207,31 @@ def test_what_a_use_leaves_free(expectation):
     check(expectation)
 
 
+def _of_seed(seed):
+    return jax.random.normal(jax.random.PRNGKey(seed))
+
+
+SEEDS = {
+    "blocks": (np.repeat([1, 2], 2), lambda x, seeds: x * jax.vmap(_of_seed)(seeds)),
+    "the identity": (
+        np.eye(4, dtype=np.int32),
+        lambda x, seeds: x * jax.vmap(jax.vmap(_of_seed))(seeds),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_equal_seeds_stay_tied(name):
+    """Draws of one seed are one number: they are not to be exchanged as draws of several are."""
+    seeds, layer = SEEDS[name]
+    params = {"x": np.ones(seeds.shape, np.float32)}
+    spec = infer_spec(lambda p: total(layer(p["x"], seeds)), params, randomness="in_distribution")
+    assert not spec.groups
+    # The same numbers where nothing is drawn from them leave what they leave as any others.
+    plain = infer_spec(lambda p: total(p["x"] * seeds), params, randomness="in_distribution")
+    assert plain.groups
+
+
 def check(expectation):
     """What is found is what is expected, and every equation commutes with it on numbers."""
     assert expectations.found(expectation) == expectations.wanted(expectation)
