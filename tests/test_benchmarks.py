@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import averages, other_tools
+from benchmarks import averages, estimators, other_tools
 from benchmarks.comparison import paired_difference
 from unf_lopt.optimizers import read_theta
 
@@ -34,6 +34,18 @@ def test_outer_step_writes_its_figures(tmp_path):
         "deep_sets": 2788,
     }
     assert all(len(figures["meta_losses"]) == 2 for figures in results.values())
+
+
+@pytest.mark.slow
+def test_estimators_write_their_figures(tmp_path, monkeypatch):
+    sizes = ["--horizons=8", "--trunc_length=4", "--pairs=1", "--estimates=40", "--warm_up=2"]
+    monkeypatch.setattr(sys, "argv", ["", *sizes, f"--output={tmp_path / 'figures.json'}"])
+    estimators.main()
+    pes, reused = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert (pes["estimator"], reused["estimator"]) == ("TruncatedPES", "NoiseReuseES")
+    assert pes["variance"] > 0 and reused["variance"] > 0 and reused["ratio"]["mean"] == 1
+    # What both estimate is the same: so short, the one scatters as the other does.
+    assert 0.1 < pes["ratio"]["mean"] < 10
 
 
 @pytest.mark.slow
