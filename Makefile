@@ -96,8 +96,8 @@ VERSIONED := tests/ecosystem tests/estimators tests/optimizers tests/outer_train
 # JAX's does, whose newest version only newer Pythons have: what reads its jaxprs, and Flax.
 OF_PYTHON := tests/commands tests/ecosystem tests/outer_training tests/runs tests/tasks \
   tests/optimizers/test_export.py tests/optimizers/test_optax_contract.py \
-  tests/symmetry/inference tests/symmetry/verification tests/symmetry/test_infer.py \
-  tests/symmetry/test_trees.py tests/test_architecture.py tests/test_lightness.py
+  tests/symmetry/inference tests/symmetry/verification tests/symmetry/test_equinox.py \
+  tests/symmetry/test_infer.py tests/symmetry/test_trees.py tests/test_architecture.py tests/test_lightness.py
 
 .PHONY: test test-slow test-lowest test-newer test-main lint types notebooks docs
 test: lint  ## lint, and every test that is not marked slow

@@ -101,8 +101,9 @@ EXPERIMENTS = [
     "scikit-learn>=1.5",
 ]
 
-# The suite; it builds wheels, hence setuptools.
+# The suite; it trains Equinox's modules, and builds wheels, hence setuptools.
 TEST = [
+    "equinox>=0.13.4",
     "hypothesis>=6.100",
     "packaging>=24.2",
     "pytest>=8.0",

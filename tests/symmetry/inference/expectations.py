@@ -570,6 +570,23 @@ expect("a sum frees its axis", lambda x, y: total(x.sum(0) * y), x=((3, 4), "a b
 expect("so does a maximum", lambda x, y: total(x.max(1) * y), x=((3, 4), "b a"), y=((3,), "b"))
 expect("and a product", lambda x: total(x.prod(0)), x=((3, 4), "a b"))
 expect(
+    "sums and maxima over an axis with a name",
+    lambda x, y: total(
+        jax.vmap(
+            lambda row: (row - lax.pmean(row, "rows")) / (1 + lax.pmax(row, "rows")),
+            axis_name="rows",
+        )(x)
+        * y
+    ),
+    x=((3, 4), "a b"),
+    y=((3, 4), "a b"),
+)
+expect(
+    "a row by its number in an axis with a name",
+    lambda x: total(jax.vmap(lambda row: row * lax.axis_index("rows"), axis_name="rows")(x)),
+    x=((3, 4), ". a"),
+)
+expect(
     "a position is no value",
     lambda x: total(x.argmax(0).astype(jnp.float32)),
     x=((3, 4), ". a"),

@@ -56,6 +56,9 @@ UNIFORM = {
     "a joined one": lambda p: tuple(jnp.concatenate([jnp.ones((1, 5)), jnp.zeros((1, 5))])),
     "rows of padding": lambda p: tuple(jnp.pad(jnp.ones((1, 5)), ((0, 1), (0, 0)))),
     "sums": lambda p: (jnp.ones((3, 5)).sum(0),) * 2,
+    "sums over an axis with a name": lambda p: (
+        (jax.vmap(lambda x: lax.psum(x, "rows"), 0, None, axis_name="rows")(jnp.ones((3, 5))),) * 2
+    ),
     "sums so far": lambda p: tuple(jnp.cumsum(jnp.asarray(TABLE), 0)),
     "a tiled one": lambda p: (jnp.tile(jnp.ones((1, 5)), (2, 1))[1],) * 2,
     "the same place of all units": lambda p: (jnp.argmax(jnp.ones((3, 5)), 0) + 1.0,) * 2,

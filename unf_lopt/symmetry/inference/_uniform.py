@@ -101,6 +101,11 @@ def _reduce(equation: core.JaxprEqn, arguments: list[Axes], flags: list[Flags]) 
     return [_remaining(flags[0], equation.params["axes"])]
 
 
+@_rule("psum", "pmax", "pmin")
+def _collective(equation: core.JaxprEqn, arguments: list[Axes], flags: list[Flags]) -> list[Flags]:
+    return [_remaining(own, equation.params["axes"]) for own in flags]
+
+
 def _remaining(flags: Flags, dropped: Sequence[int]) -> Flags:
     return [flag for position, flag in enumerate(flags) if position not in dropped]
 

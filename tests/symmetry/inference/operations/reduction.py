@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 
 import jax
@@ -70,6 +71,16 @@ def argmax(builder: Builder) -> None:
     axis = builder.integer(0, array.ndim - 1)
     for function in (lax.argmax, lax.argmin):
         builder.add(function(array, axis, jnp.int32))
+
+
+@operation("psum", "pmax", "pmin")
+def collective(builder: Builder) -> None:
+    """Over an axis that ``vmap`` has given a name."""
+    array = _tied(builder)
+    axis = builder.integer(0, array.ndim - 1)
+    for function in (lax.psum, lax.pmax, lax.pmin):
+        named = functools.partial(function, axis_name="batch")
+        builder.add(jax.vmap(named, axis, None, axis_name="batch")(array))
 
 
 @operation("reduce", times=3)

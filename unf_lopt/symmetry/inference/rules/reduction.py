@@ -33,6 +33,20 @@ def reduce(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Se
     return [_remaining(axes, equation.params["axes"])]
 
 
+@rule("psum", "pmax", "pmin")
+def collective(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
+    """Under ``vmap`` with a name for its axis, a collective reduces that axis, known by position.
+
+    Over devices nothing is known of it.
+    """
+    reduced = equation.params["axes"]
+    if equation.params["axis_index_groups"] is not None or not all(
+        isinstance(axis, int) for axis in reduced
+    ):
+        return walker.unknown(equation, arguments)
+    return [_remaining(axes, reduced) for axes in arguments]
+
+
 @rule("argmax", "argmin")
 def argmax(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """A position counts from the start of the axis."""
