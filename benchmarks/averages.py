@@ -7,14 +7,19 @@ meta-loss over the tasks of ``@training_suite()`` is lowest: no held-out task ta
 
     python -m benchmarks.averages runs/first runs/second --output=runs/average.safetensors
 
-Prints the meta-loss of every weight on every task, and writes the average as a theta file.
+Prints the meta-loss of every weight on every task, and writes the average as a theta file. More
+than two, such as those that one training wrote one after the other, are averaged as they are: what
+its last steps have in common without their noise (Polyak and Juditsky, 1992).
 """
 
 from __future__ import annotations
 
 import argparse
 import pathlib
+from collections.abc import Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -30,6 +35,9 @@ WEIGHTS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0)
 def main() -> None:
     """Measures all weights, prints the table, and writes the best average."""
     args = _arguments()
+    if len(args.thetas) > 2:
+        _write_mean([read_theta(path) for path in args.thetas], args.output)
+        return
     first, second = (read_theta(path) for path in args.thetas)
     lopt = first.make_optimizer()
     thetas = [
@@ -51,6 +59,17 @@ def main() -> None:
     print(f"{WEIGHTS[best]:g} of the second: {args.output}")
 
 
+def _write_mean(saved: Sequence[SavedTheta], output: pathlib.Path) -> None:
+    """Writes the plain mean of some thetas of one training."""
+    lopt, last = saved[0].make_optimizer(), max(saved, key=lambda own: own.outer_steps)
+    thetas = [own.for_optimizer(lopt) for own in saved]
+    mean = jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), axis=0), *thetas)
+    steps = ", ".join(str(own.outer_steps) for own in sorted(saved, key=lambda x: x.outer_steps))
+    training = {**last.training, "averaged": f"the thetas after {steps} outer steps"}
+    write_whole(output, theta_data(mean, lopt, last.outer_steps, training))
+    print(f"the mean of {len(saved)}: {output}")
+
+
 def of_both(first: SavedTheta, second: SavedTheta, weight: float) -> dict[str, object]:
     """What a theta file says of the training of an average."""
     trained_on = [set(own.training.get("task_families", ())) for own in (first, second)]
@@ -63,12 +82,15 @@ def of_both(first: SavedTheta, second: SavedTheta, weight: float) -> dict[str, o
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("thetas", nargs=2, help="theta files or runs' folders")
+    parser.add_argument("thetas", nargs="+", help="two theta files or runs' folders, or more")
     parser.add_argument("--only", nargs="*", default=("*",), help="tasks of the training suite")
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path("runs/average.safetensors")
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if len(args.thetas) < 2:
+        parser.error("two thetas or more are averaged.")
+    return args
 
 
 if __name__ == "__main__":

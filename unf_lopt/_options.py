@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -21,19 +23,24 @@ def check_option(name: str, value: str, choices: Collection[str]) -> None:
         raise ValueError(f"{name}={value!r}: choose one of {tuple(choices)}.")
 
 
-def check_positive(name: str, **numbers: float) -> None:
-    """Refuses a number that is not positive.
+def check_numbers(settings: Any) -> None:
+    """Refuses a number of a dataclass that is not positive, or not of its field's type.
 
     Args:
-      name: of what takes the numbers, as the user writes it.
-      **numbers: by argument.
+      settings: with fields annotated ``int``, for whole numbers below 2³¹, and ``float``, for
+        finite ones; others are not looked at.
 
     Raises:
       ValueError: naming the first that is not.
     """
-    for argument, value in numbers.items():
-        if not value > 0:
-            raise ValueError(f"{name}({argument}={value}): must be positive.")
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        what = f"{type(settings).__name__}({field.name}={value!r})"
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if field.type == "int" and not (isinstance(value, int) and is_number and 0 < value < 2**31):
+            raise ValueError(f"{what}: must be a whole number, 1 or more.")
+        if field.type == "float" and not (is_number and 0 < value < math.inf):
+            raise ValueError(f"{what}: must be a finite number above 0.")
 
 
 def check_counts(name: str, **numbers: Any) -> None:

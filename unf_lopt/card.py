@@ -1,7 +1,6 @@
 """``python -m unf_lopt.card``: the card of a trained optimizer, and its folder for a hub."""
 
 import functools
-import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -47,12 +46,13 @@ def run() -> None:
         if not sign or not what:
             raise ValueError(f"--fact={fact}: is WHAT=TEXT, such as --fact=cpu_hours=1.5.")
         facts[what] = text
-    results = None
-    if flags.FLAGS.results:
-        results = json.loads(pathlib.Path(flags.FLAGS.results).read_text(encoding="utf-8"))
     from unf_lopt.evaluation import card
     from unf_lopt.optimizers.theta import SHIPPED
-    from unf_lopt.runs import write_whole
+    from unf_lopt.runs import read_json, write_whole
+
+    results = None
+    if flags.FLAGS.results is not None:
+        results = read_json(pathlib.Path(flags.FLAGS.results))
 
     written = card.write(folder, name, theta, results, flags.FLAGS.limit, **facts)
     if flags.FLAGS.ship:

@@ -54,6 +54,8 @@ def run() -> None:
         raise app.UsageError("--output_dir=FOLDER says where the report is written.")
     output_dir = pathlib.Path(flags.FLAGS.output_dir or pathlib.Path(folder, "evaluation"))
     surroundings.check_folder("--output_dir", output_dir)
+    if flags.FLAGS.cache_dir is not None:
+        surroundings.check_folder("--cache_dir", flags.FLAGS.cache_dir)
     surroundings.check_devices()
     surroundings.need("rich", "matplotlib")
     # Plugins have to be there before any config that names them.

@@ -25,14 +25,14 @@ def define_flags() -> None:
 
     flags.DEFINE_string("zoo", None, "Name of the zoo.")
     flags.DEFINE_string("dir", None, "Folder of the zoo and of what is written.")
-    flags.DEFINE_integer("models", 1000, "How many are trained.")
+    flags.DEFINE_integer("models", 1000, "How many are trained.", 1, 10_000_000)
     flags.DEFINE_list("predictors", [], "Names of predictors; by default all.")
-    flags.DEFINE_integer("splits", 5, "Random splits by model.")
-    flags.DEFINE_integer("num_train", None, "Models to train on; by default all.")
-    flags.DEFINE_integer("width", 16, "Channels of the predictors.")
-    flags.DEFINE_integer("epochs", 60, "Of fitting, at most.")
-    flags.DEFINE_integer("seed", 0, "Of the zoo.")
-    flags.DEFINE_integer("shard", 100, "Models trained in one program.")
+    flags.DEFINE_integer("splits", 5, "Random splits by model.", 1, 1000)
+    flags.DEFINE_integer("num_train", None, "Models to train on; by default all.", 1)
+    flags.DEFINE_integer("width", 16, "Channels of the predictors.", 1, 4096)
+    flags.DEFINE_integer("epochs", 60, "Of fitting, at most.", 1, 1_000_000)
+    flags.DEFINE_integer("seed", 0, "Of the zoo.", 0, 2**32 - 1)
+    flags.DEFINE_integer("shard", 100, "Models trained in one program.", 1, 1_000_000)
     flags.DEFINE_string("settings", "{}", "Of the zoo, as JSON.")
 
 
@@ -63,6 +63,9 @@ def run() -> None:
     if unknown:
         known = list(weights.PREDICTORS)
         raise ValueError(f"--predictors: there is no {unknown}; there are {known}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--predictors={','.join(names)}: each can be named once.")
+    weights.split_models(given.models, 0, num_train=given.num_train)  # says if it cannot be
     population = weights.population_of(given.zoo, **settings)
     folder.mkdir(parents=True, exist_ok=True)
     with only_trainer(folder):
@@ -89,7 +92,7 @@ def run() -> None:
 def _settings(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ValueError(f"--settings={text}: JSON such as '{{\"num_steps\": 1000}}' is needed.")

@@ -19,6 +19,7 @@ BINDINGS = (
     "train.num_estimators=0",
     "train.save_every_seconds=-1",
     "train.init_theta_from=3",
+    "OUTER_LEARNING_RATE={'nope': 0.1}",
     "train.init_theta_from='/no/such/run'",
     "train.task_families=3",
     "train.task_families=[3]",
@@ -152,6 +153,9 @@ CONFIG_FILES = (
 CONFIGS = (
     b"\xff\xfe\x00binary",
     b"\x00\x01\x02",
+    "# é\ntrain.seed = 3".encode("latin-1"),
+    "train.seed = 3".encode("utf-16"),
+    b'train.seed = """',
     b"include 'missing.gin'",
     b"include 'self.gin'",
     b"include 3",
@@ -182,6 +186,12 @@ FOLDERS = ("", "{tmp}/file", "{tmp}/file/run", "/proc/run", "/dev/null", "/proc/
 
 # Further flags of evaluate, on a run that there is.
 EVALUATE = (
+    "--cache_dir=/proc/x",
+    "--cache_dir=/dev/null",
+    "--cache_dir=",
+    "--compare=",
+    "--compare=x=",
+    "--gin_bindings=evaluate.thetas=('',)",
     "--gin_bindings=evaluate.baselines=('lion',)",
     "--gin_bindings=evaluate.baselines='adam'",
     "--gin_bindings=evaluate.baselines=()",

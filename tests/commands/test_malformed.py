@@ -105,3 +105,17 @@ def test_there_are_many():
     kinds = (malformed.BINDINGS, malformed.EVALUATE, malformed.INSPECT)
     twice = (malformed.CONFIG_FILES, malformed.CONFIGS, malformed.FOLDERS)
     assert sum(map(len, kinds)) + 2 * sum(map(len, twice)) + 3 * len(malformed.FLAGS) >= 300
+
+
+def test_a_config_may_begin_with_a_mark_and_end_lines_in_any_way(tmp_path, capsys):
+    """As editors on Windows save them."""
+    (tmp_path / "own.gin").write_bytes(b"\xef\xbb\xbfdigits_mlp_family.hidden_sizes = (5,)\r\n")
+    flags = ["--config_file=digits_mlp.gin", f"--config_file={tmp_path / 'own.gin'}"]
+    assert main(["inspect", *flags, "--gin_bindings=LOPT=@learned_sgdm()"]) == 0
+    assert "(5)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["evaluate", "--version"]])
+def test_nobody_reads_what_is_printed(monkeypatch, arguments):
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(arguments) == 0

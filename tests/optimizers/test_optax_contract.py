@@ -167,3 +167,77 @@ def test_it_is_scaled_chained_injected_and_accumulated_like_any(name):
     second, _ = every.update(grad, state, params, value=LOSS)
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(first))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), second, plain)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "nfn"])  # of chains alone
+def test_numbers_of_python_are_parameters(name):
+    """As they are of Adam, outside of jit."""
+
+    def loss(p):
+        return (p["a"] - 1.0) ** 2 + p["b"] ** 2
+
+    params = {"a": 0.5, "b": 2.0}
+    lopt = optimizer(name)
+    if lopt.needs_spec:
+        lopt = lopt.bind(infer_spec(loss, params))
+    theta = jax.jit(lopt.init)(KEY)
+    transformation = to_optax(theta, loss, params, optimizer=lopt, num_steps=NUM_STEPS)
+    state = transformation.init(params)
+    updates, _ = transformation.update(jax.grad(loss)(params), state, params, value=LOSS)
+    arrays = jax.tree.map(jnp.float32, params)
+    state = transformation.init(arrays)
+    expected, _ = transformation.update(jax.grad(loss)(arrays), state, arrays, value=LOSS)
+    jax.tree.map(np.testing.assert_array_equal, updates, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_of_different_rank_are_not_mixed(name):
+    """With JAX's strict setting, as optax's own."""
+    params = CHAIN.random(0, "float32")
+    transformation = of_chain(name)
+    with jax.numpy_rank_promotion("raise"):
+        jax.eval_shape(
+            transformation.update, params, transformation.init(params), params, value=LOSS
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_its_own_is_refused(name):
+    params = CHAIN.random(0, "float32")
+    transformation = of_chain(name)
+    with pytest.raises(TypeError, match=rf"{name}: the state is a .* of another optimizer"):
+        transformation.update(params, optax.adam(0.1).init(params), params, value=LOSS)
+    turned = jax.tree.map(lambda x: x * 1j, params)
+    with pytest.raises(ValueError, match=rf"{name}: parameter 'first/b' is complex.*two arrays"):
+        transformation.init(turned)
+
+
+@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize("loss", [jnp.inf, jnp.nan])
+def test_a_loss_that_is_no_number_is_forgotten(name, loss):
+    """With gradients that are finite, as where a metric overflows."""
+    params = CHAIN.random(0, "float32")
+    transformation = of_chain(name)
+    state = transformation.init(params)
+    for value in (LOSS, jnp.float32(loss), LOSS):
+        updates, state = transformation.update(params, state, params, value=value)
+        assert all(np.isfinite(own).all() for own in jax.tree.leaves(updates))
+
+
+@pytest.mark.parametrize("steps", ["20", True, 0])
+def test_a_number_of_steps_is_a_number(steps):
+    params = CHAIN.random(0, "float32")
+    transformation = to_optax("universal", CHAIN.loss, params, num_steps=steps)
+    with pytest.raises(ValueError, match=f"num_steps={steps!r} must be a number, 1 or more"):
+        transformation.init(params)
+
+
+@pytest.mark.parametrize("theta", [None, 3])
+def test_what_is_no_theta_is_named(theta):
+    with pytest.raises(TypeError, match=rf"to_optax\({theta!r}, .*give theta .*universal"):
+        to_optax(theta, CHAIN.loss, CHAIN.random(0))
+
+
+def test_an_empty_name_is_no_theta():
+    with pytest.raises(FileNotFoundError, match=r"'' names no theta.*universal"):
+        to_optax("", CHAIN.loss, CHAIN.random(0))

@@ -204,6 +204,21 @@ def test_nothing_of_a_strangers_folder_is_executed(name, tmp_path, monkeypatch):
     }
 
 
+def test_a_stranger_says_how_it_is_measured_and_not_where(tmp_path):
+    """Of what a folder has for the evaluation nothing names files, folders or other tasks."""
+    config = (
+        "HORIZON = 10\nTASK_FAMILY = @digits_mlp_family()\nLOPT = @learned_sgdm()\n"
+        f"evaluate.cache_dir = '{tmp_path}/deep'\nevaluate.thetas = ('/etc/passwd',)\n"
+        "evaluate.tasks = ('QuadraticTask',)\nevaluate.output_dir = '/tmp/other'\n"
+        "evaluate.num_seeds = 4\nevaluate.baselines = ('nadamw',)\n"
+    )
+    gin.clear_config()
+    evaluation.bind_run(hostile_folder(tmp_path / "run", config))
+    bound = gin.get_bindings("evaluate")
+    assert bound["num_seeds"] == 4 and bound["baselines"] == ("nadamw",)
+    assert bound.keys().isdisjoint({"cache_dir", "thetas", "tasks", "output_dir"})
+
+
 def _refuse(*args, **kwargs):
     raise AssertionError("a stranger's folder started a process or used the network")
 

@@ -68,6 +68,21 @@ def test_bad_input(loss_fn, params, args, options, message):
         infer_spec(loss_fn, params, *args, **options)
 
 
+def test_within_a_transformation_what_is_closed_over_has_no_numbers():
+    """As where an optimizer is made inside of a jitted training function."""
+    found = []
+
+    def train(x):
+        scale = jnp.sum(x)
+        found.append(infer_spec(lambda params: scale * loss(params, x), PARAMS))
+        return x
+
+    jax.jit(train)(X)
+    jax.vmap(train)(jnp.stack([X, X]))
+    assert len(found) == 2
+    assert all(spec == infer_spec(loss, PARAMS, X) for spec in found)
+
+
 def test_unknown_randomness():
     with pytest.raises(ValueError, match=r"randomness='any'.*'frozen', 'in_distribution'"):
         infer_spec(loss, PARAMS, X, randomness="any")

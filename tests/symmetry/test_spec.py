@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from tests.layers.random_arrays import random_tree
 from tests.strategies import mlp_spec, specs
-from unf_lopt import PermutationSpec, SpecError, SymmetryError, assert_equivariant
+from unf_lopt import (
+    PermutationSpec,
+    SpecError,
+    SymmetryError,
+    assert_equivariant,
+    verify_spec,
+    weights,
+)
 
 PARAMS = {"linear": {"w": jnp.zeros((5, 3)), "b": jnp.zeros(3)}, "scale": jnp.zeros(())}
 NAMES = {"linear": {"w": ("pixels", "hidden"), "b": ("hidden",)}, "scale": ()}
@@ -131,6 +138,49 @@ def test_permute_refuses_what_does_not_fit():
         spec.permute(PARAMS, {"hidden": jnp.arange(4)})
     with pytest.raises(SpecError, match=r"'linear/b' has shape \(4,\)"):
         spec.permute({**PARAMS, "linear": {"w": jnp.zeros((5, 3)), "b": jnp.zeros(4)}}, {})
+
+
+@pytest.mark.parametrize(
+    ("permutation", "message"),
+    [
+        ({"hidden": [0, 0, 0]}, "index of 'hidden' is no permutation: every number from 0 to 2"),
+        ({"hidden": [1, 2, 3]}, "no permutation"),
+        (jnp.arange(3), r"a dictionary, \{group: index array\}, not a"),
+    ],
+)
+def test_what_is_no_permutation_is_refused(permutation, message):
+    spec = PermutationSpec.from_names(
+        {"w": ("in", "hidden")}, {"w": np.zeros((2, 3))}, fixed={"in"}
+    )
+    with pytest.raises(SpecError, match=message):
+        spec.permute({"w": np.zeros((2, 3))}, permutation)
+
+
+def test_an_index_may_be_a_list_or_traced():
+    spec = PermutationSpec.from_names(
+        {"w": ("in", "hidden")}, {"w": np.zeros((2, 3))}, fixed={"in"}
+    )
+    tree = {"w": np.arange(6.0).reshape(2, 3)}
+    expected = tree["w"][:, [2, 0, 1]]
+    np.testing.assert_array_equal(spec.permute(tree, {"hidden": [2, 0, 1]})["w"], expected)
+    traced = jax.jit(spec.permute)(tree, {"hidden": jnp.array([2, 0, 1])})
+    np.testing.assert_array_equal(traced["w"], expected)
+
+
+def test_an_axis_is_told_by_its_position():
+    spec = PermutationSpec.from_names(
+        {"w": ("in", "hidden")}, {"w": np.zeros((2, 3))}, fixed={"in"}
+    )
+    with pytest.raises(SpecError, match=r"explain\('w', '1'\): 'w' has 2 axes"):
+        spec.explain("w", "1")
+
+
+@pytest.mark.parametrize("what", [verify_spec, weights.align])
+def test_arguments_in_another_order_are_named(what):
+    with pytest.raises(
+        SpecError, match=r"spec must be a PermutationSpec, not a dict; .*infer_spec"
+    ):
+        what({"w": np.zeros((2, 3))}, {"w": np.zeros((2, 3))}, None)
 
 
 @given(specs())

@@ -135,6 +135,10 @@ def test_networks_that_were_trained_elsewhere():
     assert Zoo.of(spec, [tree, tree], [0.1, 0.9], groups=["a", "b"]).groups.tolist() == ["a", "b"]
     with pytest.raises(ValueError, match="2 networks and 1 groups"):
         Zoo.of(spec, [tree, tree], [0.1, 0.9], groups=["a"])
+    with pytest.raises(ValueError, match=r"labels: numbers are needed, not <U4.*return_inverse"):
+        Zoo.of(spec, [tree, tree], ["good", "bad"])
+    with pytest.raises(ValueError, match="labels: at least one is needed, and all must be finite"):
+        Zoo.of(spec, [tree, tree], [0.1, np.nan])
     with pytest.raises(ValueError, match="1 networks and 2 labels"):
         Zoo.of(spec, [tree], [0.1, 0.9])
     with pytest.raises(SpecError):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from unf_lopt._version import __version__
-from unf_lopt.commands import console, errors
+from unf_lopt.commands import console, errors, surroundings
 
 # Of every command that reads a configuration.
 _CONFIG = {
@@ -67,16 +67,18 @@ def main(command: Command, arguments: Sequence[str] | None = None) -> int:
       told in a line on stderr, 130 if it was interrupted. A bug ends in its traceback, and 1.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    console.survive_closed_streams()
     console.survive_narrow_encodings()
     console.write_whole_lines()
-    if {"--help", "-h", "--helpshort", "-?"} & set(arguments):
-        print(command.help())
-        return 0
-    if "--version" in arguments:
-        print(f"unf_lopt {__version__}")
-        return 0
     with_traceback = "--traceback" in arguments
     try:
+        if {"--help", "-h", "--helpshort", "-?"} & set(arguments):
+            print(command.help())
+            return 0
+        if "--version" in arguments:
+            print(f"unf_lopt {__version__}")
+            return 0
+        surroundings.check_jax()
         if "--helpfull" in arguments:
             print(_full_help(command))
             return 0

@@ -1,6 +1,7 @@
 """Output that comes line by line, on terminals that cannot show every character too."""
 
 import codecs
+import os
 import sys
 import unicodedata
 from typing import Protocol, runtime_checkable
@@ -35,6 +36,13 @@ class _Reconfigurable(Protocol):
         line_buffering: bool | None = None,
         write_through: bool | None = None,
     ) -> None: ...
+
+
+def survive_closed_streams() -> None:
+    """Where there is no standard output, as in a service, what is printed goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def write_whole_lines() -> None:

@@ -7,6 +7,19 @@ import os
 import pathlib
 
 
+def check_jax() -> None:
+    """Imports JAX, which reads its settings from the environment.
+
+    Raises:
+      ValueError: one of them has a value that it does not know.
+    """
+    try:
+        importlib.import_module("jax")
+    except ValueError as error:
+        given = ", ".join(sorted(name for name in os.environ if name.startswith("JAX_")))
+        raise ValueError(f"{error}; of JAX's settings these are set: {given}.") from error
+
+
 def check_devices() -> None:
     """Asks JAX for its devices.
 
@@ -37,12 +50,16 @@ def check_folder(name: str, path: str | os.PathLike[str]) -> None:
     Raises:
       ValueError: it cannot.
     """
+    if not os.fspath(path):
+        raise ValueError(f"{name}=: names no folder.")
     folder = pathlib.Path(path)
     nearest = folder.absolute()
     while not os.path.lexists(nearest):
         nearest = nearest.parent
     if not nearest.is_dir():
-        what = "it is a file" if nearest == folder.absolute() else f"{nearest} is no folder"
+        is_own = nearest == folder.absolute()
+        what = "it is a link to none" if is_own and folder.is_symlink() else "it is a file"
+        what = what if is_own else f"{nearest} is no folder"
         raise ValueError(f"{name}={path}: cannot be a folder, {what}; choose another.")
     if not os.access(nearest, os.W_OK | os.X_OK) or not os.statvfs(nearest).f_blocks:
         raise ValueError(f"{name}={path}: cannot be written to ({nearest}); choose another.")

@@ -60,8 +60,11 @@ def found_by_name() -> Iterator[None]:
             circle = " includes ".join(map(str, [*reading[reading.index(path) :], path]))
             raise ValueError(f"configs include each other: {circle}; take one of the includes out.")
         reading.append(path)
-        with open(path, encoding="utf-8") as file:
-            includes, imports = gin.parse_config(file, skip_unknown=skip_unknown)
+        try:
+            text = path.read_text(encoding="utf-8-sig")  # editors may begin a file with a mark
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: this is no text in UTF-8; save it as such.") from error
+        includes, imports = gin.parse_config(text, skip_unknown=skip_unknown)
         reading.pop()
         return gin.config.ParsedConfigFileIncludesAndImports(config_file, imports, includes)
 

@@ -162,13 +162,22 @@ def _results(name: str, results: Mapping[str, Any] | None) -> str:
 
 def _require_part(name: str, results: Mapping[str, Any]) -> dict[str, Any]:
     """What a contestant did on each task."""
-    if results.get("format") != FORMAT or name not in results["contestants"]:
-        known = ", ".join(results.get("contestants", {})) or "none"
+    if results.get("format") != FORMAT:
         raise ValueError(
-            f"the results have no {name!r} ({known}); evaluate it under its name: "
-            f"python -m unf_lopt.evaluate --compare={name}=THETA."
+            f"--results: the form is {results.get('format')!r}, not {FORMAT!r}: give the "
+            "results.json of an evaluation by this version."
         )
-    return {task: own["contestants"][name] for task, own in results["tasks"].items()}
+    try:
+        contestants, tasks = results["contestants"], results["tasks"]
+        if name in contestants:
+            return {task: own["contestants"][name] for task, own in tasks.items()}
+        known = ", ".join(contestants) or "none"
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"--results: the file is damaged; it lacks {error}.") from error
+    raise ValueError(
+        f"the results have no {name!r} ({known}); evaluate it under its name: "
+        f"python -m unf_lopt.evaluate --compare={name}=THETA."
+    )
 
 
 def _of_run(run: pathlib.Path | None) -> dict[str, str]:
@@ -177,13 +186,17 @@ def _of_run(run: pathlib.Path | None) -> dict[str, str]:
     if run is None:
         return found
     if (run / runs.RUN).exists():
-        found["outer seed"] = str(json.loads(runs.read_file(run / runs.RUN)).get("seed", ""))
+        found["outer seed"] = str(runs.read_json(run / runs.RUN).get("seed", ""))
     if (run / runs.METRICS).exists():
-        with open(run / runs.METRICS, newline="") as file:
-            rows = list(csv.DictReader(file))
-        for last in rows[-1:]:
-            found["hours by the clock"] = f"{float(last['seconds']) / 3600:.2f}"
-            found["outer steps skipped"] = last["skipped"]
+        text = runs.read_file(run / runs.METRICS).decode("utf-8", "replace")
+        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        rows = list(csv.DictReader(whole))  # the last line may be in the making
+        try:
+            for last in rows[-1:]:
+                found["hours by the clock"] = f"{float(last['seconds']) / 3600:.2f}"
+                found["outer steps skipped"] = last["skipped"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise runs.RunError(f"{run / runs.METRICS} is damaged: no {error}.") from error
     return found
 
 
@@ -191,7 +204,7 @@ def _configuration(run: pathlib.Path) -> str:
     path = run / runs.OPERATIVE_CONFIG
     if not path.exists():
         path = run / runs.CONFIG
-    text = runs.read_file(path).decode("utf-8").strip()
+    text = runs.read_file(path).decode("utf-8", "replace").strip()
     return (
         "\n## How to make it again\n\nSave this as `config.gin` and run `python -m unf_lopt.train "
         f"--config_file=config.gin --train_log_dir=runs/again` (unf_lopt "

@@ -20,6 +20,18 @@ from unf_lopt.optimizers import OPTIMIZERS, read_theta
 # What evaluation takes from the macros of a training config, where the config does not say more.
 _FROM_MACROS = {"task_family": "TASK_FAMILY", "horizon": "HORIZON"}
 _LOPT = {"lopt": "LOPT"}
+# Of literal parameters those that say how it is measured; none that names a file or a folder.
+_LITERALS = (
+    "baselines",
+    "eval_batches",
+    "eval_every",
+    "horizon",
+    "learning_rates",
+    "num_seeds",
+    "num_tuning_seeds",
+    "seed",
+    "target",
+)
 # What an optimizer of ours takes its options from.
 _OF_OPTIMIZERS = ("step_options", "weight_space")
 # Functions in these modules make tasks and data, and do nothing else.
@@ -34,7 +46,8 @@ def bind_run(
     """Binds task and horizon of a run in gin, in place of the current configuration.
 
     Macros stay macros (``evaluate.horizon = %HORIZON``), so that setting one afterwards sets them
-    too. Literal parameters that the run's configuration has for `evaluate` are bound as well.
+    too. Numbers and names that the run's configuration has for `evaluate` are bound as well; files,
+    folders and other tasks are not.
 
     Args:
       folder: the run's folder, which has `config.gin`.
@@ -58,7 +71,9 @@ def bind_run(
         macros |= _LOPT
     own = dict(configuration.parameters.get("evaluate", {}))
     wanted = {name: own.pop(name, runs.Macro(macro)) for name, macro in macros.items()}
-    wanted |= {name: value for name, value in own.items() if not any(_references(value))}
+    wanted |= {
+        name: own[name] for name in _LITERALS if name in own and not any(_references(own[name]))
+    }
     statements = [f"evaluate.{name} = {value!r}" for name, value in wanted.items()]
     for value in wanted.values():
         statements += _closure(configuration, value, plugins)

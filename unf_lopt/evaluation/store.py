@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,17 @@ import numpy as np
 
 from unf_lopt.evaluation.curves import Curves
 from unf_lopt.runs import checksum, write_whole
+
+# What NumPy and what it reads with raise for a file that is damaged, whatever part of it is.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,  # NotImplementedError is one: a compression that there is not
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Store:
@@ -39,7 +51,7 @@ class Store:
           make: makes them.
         """
         found = self._read(name, key)
-        if found is None:
+        if found is None or not _has_curves(found, len(settings)):
             curves = make()
             arrays = {"steps": curves[0].steps}
             for number, own in enumerate(curves):
@@ -70,7 +82,7 @@ class Store:
         try:
             with np.load(self._path(name, key), allow_pickle=False) as file:
                 found = dict(file)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except _UNREADABLE:
             return None
         return found if str(found.pop("key", "")) == key else None
 
@@ -79,6 +91,11 @@ class Store:
         np.savez(buffer, key=np.array(key), **arrays)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._path(name, key), buffer.getvalue())
+
+
+def _has_curves(arrays: dict[str, np.ndarray], settings: int) -> bool:
+    own = {name.partition("/")[0] for name in arrays}
+    return {"steps", *map(str, range(settings))} <= own
 
 
 def _curves(arrays: dict[str, np.ndarray], number: int) -> Curves:

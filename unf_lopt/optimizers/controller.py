@@ -19,7 +19,7 @@ import numpy as np
 
 from unf_lopt.optimizers.lines import KINDS, Lines
 from unf_lopt.optimizers.matrices import ROLES, Matrices
-from unf_lopt.optimizers.statistics import SMALLEST, Leaves, Statistics, bounded, log
+from unf_lopt.optimizers.statistics import LARGEST, SMALLEST, Leaves, Statistics, bounded, log
 
 Theta = dict[str, Any]
 
@@ -146,7 +146,7 @@ def update_running(
 ) -> Running:
     """Takes in a step's statistics and loss; ``iteration`` is 0 in the first one."""
     is_first = iteration == 0
-    level = jnp.log(jnp.maximum(loss, SMALLEST))
+    level = _level(loss)
     changing = jnp.stack([log(found.gradient), found.cosine], -1)[:, None]
     decays = jnp.asarray(DECAYS, running.losses.dtype)
 
@@ -183,7 +183,7 @@ def describe(
       log_factors: what tensors remember of their step sizes, ``[tensors]``.
       extents: whether the rows, columns and window of matrices are features.
     """
-    level = jnp.log(jnp.maximum(loss, SMALLEST))
+    level = _level(loss)
     gradient, second = log(found.gradient), log(found.second)
     of_tensors = [
         gradient - second,
@@ -242,6 +242,12 @@ def describe_lines(
     changing = bounded(changing / _UNIT, _BOUND)
     kinds = jnp.asarray(lines.repeated_kinds(), changing.dtype)
     return jnp.concatenate([changing, kinds], -1)
+
+
+def _level(loss: jax.Array) -> jax.Array:
+    """The logarithm of a loss; finite, so that a loss that is not is forgotten in time."""
+    loss = jnp.asarray(loss, jnp.result_type(loss, jnp.float32))
+    return jnp.log(jnp.clip(jnp.nan_to_num(loss, nan=LARGEST), SMALLEST, LARGEST))
 
 
 def _static(matrices: Matrices) -> np.ndarray:

@@ -44,7 +44,7 @@ class AverageState(NamedTuple):
 
 def wide(tree: PyTree) -> PyTree:
     """The tree in float32, or in the leaves' own types where they are wider."""
-    return jax.tree.map(lambda x: x.astype(wide_dtype(x)), tree)
+    return jax.tree.map(lambda x: jnp.asarray(x, wide_dtype(x)), tree)
 
 
 def clipped(grad: PyTree, largest: float) -> PyTree:

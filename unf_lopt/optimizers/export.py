@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from unf_lopt._types import PyTree
 from unf_lopt.optimizers.family import unf
 from unf_lopt.optimizers.frozen import trainable, with_frozen
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
-from unf_lopt.optimizers.theta import read_theta, shape_differences
+from unf_lopt.optimizers.theta import read_theta, shape_differences, shipped_names
 from unf_lopt.optimizers.transformation import transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec, infer_spec, verify_spec
 
@@ -65,10 +65,16 @@ def to_optax(
       ValueError: theta belongs to another optimizer or to another weight space, or the file is
         damaged or does not say which optimizer it belongs to, and none is given.
       SymmetryError: the spec is to be verified and is no symmetry of the loss.
+      TypeError: the first argument is neither theta nor where one lies.
     """
     saved = None
     if isinstance(theta_or_path, (str, os.PathLike)):
         saved = read_theta(theta_or_path)
+    elif not isinstance(theta_or_path, Mapping):
+        raise TypeError(
+            f"to_optax({theta_or_path!r}, ...): give theta (a dictionary), a theta file, a run's "
+            f"folder, or the name of an optimizer: {', '.join(shipped_names())}."
+        )
     if optimizer is None:
         optimizer = unf() if saved is None else saved.make_optimizer()
     loss_fn, params = _without_empty(loss_fn, params)
@@ -86,7 +92,7 @@ def to_optax(
         gradient: PyTree, state: PyTree, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         updates, state = inner.update(gradient, state, params, **extra_args)
-        return jax.tree.map(lambda u, w: u.astype(w.dtype), updates, params), state
+        return jax.tree.map(lambda u, w: u.astype(jnp.result_type(w)), updates, params), state
 
     return transformation_with_extra_args(inner.init, update)
 

@@ -98,6 +98,20 @@ def check_frozen(frozen: Frozen) -> Frozen:
     return tuple(frozen)
 
 
+def check_real(trained: PyTree, name: str) -> None:
+    """Refuses complex parameters, whose squares and products would be taken for others.
+
+    Raises:
+      ValueError: naming the first and the optimizer.
+    """
+    for path, leaf in zip(leaf_paths(trained), jax.tree.leaves(trained), strict=True):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+            raise ValueError(
+                f"{name}: parameter '{path}' is complex; give its real and imaginary parts as two "
+                f"arrays, or leave it out by frozen=({path!r},)."
+            )
+
+
 def check_paths(paths: Collection[str], frozen: Frozen) -> None:
     """Refuses a path that freezes nothing.
 

@@ -167,6 +167,8 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
     ) -> tuple[PyTree, StepState]:
         """What one step adds to the parameters, zero where they are frozen, and the next state."""
         self._require_params(params)
+        if not isinstance(state, StepState):
+            raise self._not_own_state(state)
         options = self._options
         scalars = options.scalars.values(theta["scalars"])
         trained = trainable(params, self.frozen)

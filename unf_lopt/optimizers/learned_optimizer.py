@@ -14,6 +14,7 @@ from unf_lopt._types import PyTree
 from unf_lopt.optimizers.frozen import (
     Frozen,
     check_paths,
+    check_real,
     frozen_paths,
     present_spec,
     trainable,
@@ -143,11 +144,13 @@ class LearnedOptimizer(abc.ABC):
 
         Raises:
           SpecError: the parameters do not fit the spec.
-          ValueError: a path freezes none of them, or theta is for more parameters than there are.
+          ValueError: a path freezes none of them, theta is for more parameters than there are, or
+            one is complex.
         """
         if paths := tree_paths(params):  # optax asks for the state of a placeholder without leaves
             check_paths(paths, self.frozen)
         trained = trainable(params, self.frozen)
+        check_real(trained, self.name)
         own = self._for_present(trained)
         if own.spec is not None and jax.tree.leaves(trained):
             own.spec.flatten(trained)
@@ -182,6 +185,12 @@ class LearnedOptimizer(abc.ABC):
             raise ValueError(
                 f"{self.name} reads the parameters: call update(gradient, state, params)."
             )
+
+    def _not_own_state(self, state: Any) -> TypeError:
+        return TypeError(
+            f"{self.name}: the state is a {type(state).__name__} of another optimizer; begin with "
+            "init(params) of this one."
+        )
 
     def _require_spec(self) -> PermutationSpec:
         if self._spec is None:

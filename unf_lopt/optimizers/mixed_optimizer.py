@@ -216,8 +216,9 @@ class MixedLearnedOptimizer(LearnedOptimizer):
                 f"{self.name} plans its steps: say how many there will be, "
                 "to_optax(..., num_steps=1000) or opt.init(params, num_steps=1000)."
             )
-        if isinstance(num_steps, int | float) and not num_steps >= 1:
-            raise ValueError(f"{self.name}: num_steps={num_steps} must be 1 or more.")
+        is_number = not isinstance(num_steps, bool | str)
+        if not is_number or (isinstance(num_steps, int | float) and not num_steps >= 1):
+            raise ValueError(f"{self.name}: num_steps={num_steps!r} must be a number, 1 or more.")
         own, trained = self._starting(params)
         return own._bound_step().init(trained, num_steps)
 
@@ -229,6 +230,8 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             raise ValueError(
                 f"{self.name} reads the loss: call update(gradient, state, params, value=loss)."
             )
+        if not isinstance(state, MixedState):
+            raise self._not_own_state(state)
         trained = trainable(params, self.frozen)
         if not jax.tree.leaves(trained):
             return jax.tree.map(jnp.zeros_like, params), state

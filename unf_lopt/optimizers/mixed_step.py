@@ -318,7 +318,7 @@ class MixedStep:
         """The weights of the directions, ``[tensors, directions]``."""
         share, _ = self._centred(state)
         own = [scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * share for name in self.mixed[1:]]
-        logits = changes + jnp.stack(own) if own else changes
+        logits = changes + jnp.stack(own)[None] if own else changes
         return jax.nn.softmax(jnp.pad(logits, ((0, 0), (1, 0))), axis=-1)
 
     def _mixture(self, ahead: Leaves, v: Leaves, weights: jax.Array) -> Leaves:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-SMALLEST = 1e-30
+SMALLEST, LARGEST = 1e-30, 1e30
 
 Leaves = Sequence[jax.Array]
 

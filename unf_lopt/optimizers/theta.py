@@ -174,10 +174,17 @@ def read_theta(source: str | os.PathLike[str]) -> SavedTheta:
       FileNotFoundError: there is no such file, and nothing of this name is shipped.
       RunError: the file is damaged or no theta.
     """
+    if not os.fspath(source):
+        names = ", ".join(shipped_names())
+        raise FileNotFoundError(f"'' names no theta; there are {names}, files and runs' folders.")
     path = runs.theta_file(_shipped(source) or source)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    return _read_params(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise runs.RunError(f"{path} is neither a file nor a folder.")  # a pipe, say, never ends
+    saved = _read_safetensors(path) if path.suffix == ".safetensors" else _read_params(path)
+    for name, own in saved.tensors.items():
+        if own.dtype not in (np.float32, np.float64):
+            raise runs.RunError(f"{path} is no theta: its {name} is {own.dtype}, not a float.")
+    return saved
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -256,7 +263,7 @@ def _read_safetensors(path: pathlib.Path) -> SavedTheta:
         with safetensors.safe_open(path, "numpy") as file:
             text = (file.metadata() or {}).get(_METADATA, "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, AttributeError, TypeError) as error:
         raise runs.RunError(f"{path} is damaged or no safetensors file: {error}") from error
     said = _parsed(path, text)
     if said.get("format") != _FORMAT:
@@ -267,7 +274,7 @@ def _read_safetensors(path: pathlib.Path) -> SavedTheta:
     digits = said.pop("sha256", "")
     if _digest(tensors, said) != digits:
         raise runs.RunError(f"{path} is damaged: its checksum is another.")
-    return SavedTheta(path, tensors, int(said["outer_steps"]), **_about_in(path, said))
+    return SavedTheta(path, tensors, _outer_steps(path, said), **_about_in(path, said))
 
 
 def _read_params(path: pathlib.Path) -> SavedTheta:
@@ -291,13 +298,36 @@ def _parsed(path: pathlib.Path, text: str) -> dict[str, Any]:
         said = json.loads(text)
         if isinstance(said, dict):
             return said
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     raise runs.RunError(f"{path} is damaged: what it says of itself cannot be read.")
 
 
+def _outer_steps(path: pathlib.Path, said: Mapping[str, Any]) -> int:
+    steps = said.get("outer_steps")
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps < 2**63:
+        raise runs.RunError(f"{path} does not say after how many outer steps it was written.")
+    return steps
+
+
+def _check_about(about: Mapping[str, Any]) -> None:
+    """Refuses what is said in another form than ours.
+
+    Raises:
+      TypeError: something is.
+    """
+    kinds = {"optimizer": dict, "training": dict, "version": str}
+    for name, kind in kinds.items():
+        if not isinstance(about[name], kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    families = about["training"].get("task_families", [])
+    if not isinstance(families, list) or not all(isinstance(own, str) for own in families):
+        raise TypeError("task_families are no names")
+
+
 def _about_in(path: pathlib.Path, about: Mapping[str, Any]) -> dict[str, Any]:
     try:
+        _check_about(about)
         spec = about["spec"]
         return {
             "optimizer": about["optimizer"],
@@ -305,7 +335,7 @@ def _about_in(path: pathlib.Path, about: Mapping[str, Any]) -> dict[str, Any]:
             "training": about["training"],
             "version": about["version"],
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise runs.RunError(f"{path} does not say whose theta it is: {error}") from error
 
 

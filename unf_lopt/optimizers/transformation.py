@@ -6,14 +6,17 @@ state here is a named tuple, which is such a tree, and the names are the project
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 import optax
 
 from unf_lopt._types import PyTree
 
 State = TypeVar("State")
+Result = TypeVar("Result")
 
 
 def transformation(
@@ -25,8 +28,8 @@ def transformation(
       init: from the parameters to the state.
       update: ``update(gradient, state, params)`` gives the updates and the next state.
     """
-    init_any: Callable[..., Any] = init
-    update_any: Callable[..., Any] = update
+    init_any: Callable[..., Any] = _by_own_rules(init)
+    update_any: Callable[..., Any] = _by_own_rules(update)
     return optax.GradientTransformation(init_any, update_any)
 
 
@@ -39,6 +42,17 @@ def transformation_with_extra_args(
       init: as of :func:`transformation`.
       update: ``update(gradient, state, params, **extra_args)``, as of :func:`transformation`.
     """
-    init_any: Callable[..., Any] = init
-    update_any: Callable[..., Any] = update
+    init_any: Callable[..., Any] = _by_own_rules(init)
+    update_any: Callable[..., Any] = _by_own_rules(update)
     return optax.GradientTransformationExtraArgs(init_any, update_any)
+
+
+def _by_own_rules(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Whatever ranks the user's own code may mix, those in here are mixed on purpose."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Result:
+        with jax.numpy_rank_promotion("allow"):
+            return function(*args, **kwargs)
+
+    return wrapped

@@ -47,7 +47,16 @@ def norm_clipped_adam(
     parts: dict[Hashable, optax.GradientTransformation] = {
         part: of_rate(rate) for part, rate in learning_rate.items()
     }
-    return ecosystem.OptaxOptimizer(optax.partition(parts, _labels))
+
+    def labels(theta: Mapping[str, Any]) -> dict[str, str]:
+        if set(theta) != set(parts):
+            raise ValueError(
+                f"norm_clipped_adam(learning_rate={dict(learning_rate)}): theta's parts are "
+                f"{sorted(theta)}; give a rate for each, or one number."
+            )
+        return {part: part for part in theta}
+
+    return ecosystem.OptaxOptimizer(optax.partition(parts, labels))
 
 
 def _schedule(rate: float, decay: str, num_steps: int | None) -> float | optax.Schedule:
@@ -58,8 +67,3 @@ def _schedule(rate: float, decay: str, num_steps: int | None) -> float | optax.S
     if decay == "linear":
         return optax.linear_schedule(rate, 0.0, num_steps)
     return optax.cosine_decay_schedule(rate, num_steps)
-
-
-def _labels(theta: Any) -> dict[str, str]:
-    """For every part of theta its name, which chooses its learning rate."""
-    return {part: part for part in theta}

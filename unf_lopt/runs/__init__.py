@@ -22,7 +22,7 @@ from unf_lopt.runs.configuration import (
     read_configuration,
 )
 from unf_lopt.runs.errors import DamagedCheckpoint, RunError
-from unf_lopt.runs.files import checksum, read_file, write_whole
+from unf_lopt.runs.files import checksum, read_file, read_json, write_whole
 from unf_lopt.runs.lock import only_trainer
 from unf_lopt.runs.names import (
     CONFIG,
@@ -75,6 +75,7 @@ __all__ = [
     "read_checkpoint",
     "read_configuration",
     "read_file",
+    "read_json",
     "set_damaged_apart",
     "settle_pending",
     "step_of",

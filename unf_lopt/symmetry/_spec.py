@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 
 from unf_lopt._types import PyTree
@@ -211,8 +212,8 @@ class PermutationSpec:
           is compiled for them.
 
         Raises:
-          SpecError: the tree does not fit, or the permutation names something else than a group
-            or has another length than the group.
+          SpecError: the tree does not fit, or the permutation names something else than a group,
+            has another length than the group, or has a number twice.
         """
         self._check_permutation(permutation)
         leaves, unflatten = self.flatten(tree)
@@ -221,7 +222,8 @@ class PermutationSpec:
             for position, axis in enumerate(axes):
                 if not permutation.keys().isdisjoint(_axes.spaces_of(axis)):
                     xp = namespace(leaf, *permutation.values())
-                    index = _axes.index_of(axis, permutation, self.spaces, xp)
+                    arrays = {name: xp.asarray(own) for name, own in permutation.items()}
+                    index = _axes.index_of(axis, arrays, self.spaces, xp)
                     leaf = xp.take(leaf, index, axis=position)
             permuted.append(leaf)
         return unflatten(permuted)
@@ -280,11 +282,23 @@ class PermutationSpec:
 
     @classmethod
     def from_json(cls, text: str) -> PermutationSpec:
-        """Reads what :meth:`to_json` wrote."""
-        record = json.loads(text)
-        axes = tuple(tuple(map(_axes.from_record, own)) for own in record["axes"].values())
-        sizes = tuple((name, int(size)) for name, size in record["sizes"].items())
-        return cls(tuple(record["axes"]), axes, sizes, frozenset(record["fixed"]))
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+          SpecError: it wrote something else.
+        """
+        try:
+            record = json.loads(text)
+            axes = tuple(tuple(map(_axes.from_record, own)) for own in record["axes"].values())
+            sizes = tuple((name, int(size)) for name, size in record["sizes"].items())
+            paths, fixed = tuple(record["axes"]), frozenset(record["fixed"])
+            spaces = {space for own in axes for axis in own for space in _axes.spaces_of(axis)}
+            known = dict(sizes)
+            if spaces - known.keys() or fixed - known.keys() or min(known.values(), default=1) < 1:
+                raise ValueError("a space without a size of at least 1")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise SpecError(f"from_json: this is no spec that to_json wrote: {error!r}.") from error
+        return cls(paths, axes, sizes, fixed)
 
     def explain(self, path: str, axis: int) -> str:
         """Why an axis lies where it does: what tied it to others, and what froze it.
@@ -304,8 +318,8 @@ class PermutationSpec:
                 f"explain({path!r}, {axis}): no such parameter; there are {self.paths}."
             )
         axes = self.axes[self.paths.index(path)]
-        if not 0 <= axis < len(axes):
-            raise SpecError(f"explain({path!r}, {axis}): '{path}' has {len(axes)} axes.")
+        if not isinstance(axis, int) or not 0 <= axis < len(axes):
+            raise SpecError(f"explain({path!r}, {axis!r}): '{path}' has {len(axes)} axes.")
         shown = _text.shown(axes[axis], self.fixed)
         if self.provenance is None:
             return f"{path} axis {axis} is {shown}: written by hand."
@@ -387,6 +401,11 @@ class PermutationSpec:
         return _text.table(self)
 
     def _check_permutation(self, permutation: Permutation, method: str = "permute") -> None:
+        if not isinstance(permutation, Mapping):
+            raise SpecError(
+                f"{method}(...): a permutation is a dictionary, {{group: index array}}, not a "
+                f"{type(permutation).__name__}."
+            )
         for name, index in permutation.items():
             if name not in self.groups:
                 raise SpecError(
@@ -397,4 +416,10 @@ class PermutationSpec:
                 raise SpecError(
                     f"{method}(...): the index of '{name}' has shape {np.shape(index)}; the group "
                     f"has size {self.groups[name]}."
+                )
+            is_known = not isinstance(index, jax.core.Tracer)
+            if is_known and not np.array_equal(np.sort(index), np.arange(self.groups[name])):
+                raise SpecError(
+                    f"{method}(...): the index of '{name}' is no permutation: every number from 0 "
+                    f"to {self.groups[name] - 1} must be in it once."
                 )

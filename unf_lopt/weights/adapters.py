@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unf_lopt._options import check_positive
+from unf_lopt._options import check_numbers
 from unf_lopt.symmetry import infer_spec
 from unf_lopt.weights.implicit import Implicit, Params, pixels
 from unf_lopt.weights.training import train_network
@@ -51,7 +51,7 @@ class Adapters:
     base_steps: int = 500
 
     def __post_init__(self) -> None:
-        check_positive("Adapters", **dataclasses.asdict(self))
+        check_numbers(self)
 
     def digits(self, images: np.ndarray, labels: np.ndarray) -> Population:
         """Factors of images, drawn with replacement: models of one image belong together.

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from unf_lopt._options import check_positive
+from unf_lopt._options import check_numbers
 from unf_lopt.symmetry import infer_spec
 from unf_lopt.weights.training import glorot, log_uniform, train_network
 from unf_lopt.weights.zoo import Population
@@ -52,7 +52,7 @@ class Addition:
     highest_rate: float = 3e-2
 
     def __post_init__(self) -> None:
-        check_positive("Addition", **dataclasses.asdict(self))
+        check_numbers(self)
         for low, high in (("smallest_batch", "largest_batch"), ("lowest_rate", "highest_rate")):
             first, last = getattr(self, low), getattr(self, high)
             if first > last:

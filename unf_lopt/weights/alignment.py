@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
-from unf_lopt.symmetry import PermutationSpec, SpecError
+from unf_lopt.symmetry import PermutationSpec, SpecError, check_kind
 
 Indices = dict[str, np.ndarray]
 
@@ -204,7 +205,15 @@ def interpolate(params_a: PyTree, params_b: PyTree, share: Any) -> PyTree:
       params_a: the network at t = 0.
       params_b: the network at t = 1, a tree like it.
       share: t.
+
+    Raises:
+      ValueError: the two have other shapes.
     """
+    shapes_a, shapes_b = (
+        list(map(jnp.shape, jax.tree.leaves(own))) for own in (params_a, params_b)
+    )
+    if shapes_a != shapes_b:
+        raise ValueError(f"interpolate: the shapes differ, {shapes_a} and {shapes_b}.")
     return jax.tree.map(lambda a, b: (1 - share) * a + share * b, params_a, params_b)
 
 
@@ -223,12 +232,19 @@ def loss_barrier(
       num_points: how many points of the line are looked at, its ends among them.
 
     Raises:
-      ValueError: fewer than three points.
+      ValueError: fewer than three points, networks of other shapes, or a loss that is no number.
     """
     if num_points < 3:
         raise ValueError(f"loss_barrier(num_points={num_points}): must be 3 or more.")
     shares = jnp.linspace(0.0, 1.0, num_points)
-    losses = jax.lax.map(jax.jit(lambda t: loss(interpolate(params_a, params_b, t))), shares)
+
+    def loss_at(share: jax.Array) -> jax.Array:
+        value = loss(interpolate(params_a, params_b, share))
+        if isinstance(value, tuple | dict) or jnp.shape(value) != ():
+            raise ValueError("loss_barrier: the loss must give one number, without aux.")
+        return value
+
+    losses = jax.lax.map(jax.jit(loss_at), shares)
     line = (1 - shares) * losses[0] + shares * losses[-1]
     return float(jnp.max(losses - line))
 
@@ -237,6 +253,7 @@ class _Pair:
     """Two trees of one weight space as blocks whose every axis lies in one space."""
 
     def __init__(self, spec: PermutationSpec, params_a: PyTree, params_b: PyTree):
+        check_kind("align(spec, params_a, params_b): spec", spec, PermutationSpec)
         self.groups = spec.groups
         self._axes: tuple[tuple[str, ...], ...] = spec.view.spec.axes
         self._a, self._b = (_blocks(spec, tree) for tree in (params_a, params_b))
@@ -327,10 +344,18 @@ def _assignment(products: np.ndarray) -> np.ndarray:
 
 
 def _blocks(spec: PermutationSpec, tree: PyTree) -> list[np.ndarray]:
-    arrays, _ = spec.view.flatten(jax.tree.map(lambda x: np.asarray(x, np.float64), tree))
+    arrays, _ = spec.view.flatten(jax.tree.map(_real, tree))
     if not all(np.all(np.isfinite(x)) for x in arrays):
         raise ValueError("align: a parameter is not finite.")
     return arrays
+
+
+def _real(x: Any) -> np.ndarray:
+    """In float64; real and imaginary parts of complex numbers are two channels."""
+    if isinstance(x, jax.core.Tracer):
+        raise ValueError("align: runs on numbers, outside of jax.jit and other transformations.")
+    x = np.asarray(x)
+    return (np.stack([x.real, x.imag], -1) if np.iscomplexobj(x) else x).astype(np.float64)
 
 
 def _standardized(x: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from unf_lopt._options import check_option, check_positive
+from unf_lopt._options import check_numbers, check_option
 from unf_lopt.symmetry import infer_spec
 from unf_lopt.weights.training import glorot, log_uniform, train_network
 from unf_lopt.weights.zoo import Population
@@ -45,13 +45,7 @@ class Classifiers:
 
     def __post_init__(self) -> None:
         check_option("network", self.network, NETWORKS)
-        check_positive(
-            "Classifiers",
-            hidden=self.hidden,
-            num_steps=self.num_steps,
-            batch_size=self.batch_size,
-            num_train=self.num_train,
-        )
+        check_numbers(self)
 
     def population(
         self, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]

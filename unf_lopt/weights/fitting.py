@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from unf_lopt._options import check_positive
+from unf_lopt._options import check_numbers
 from unf_lopt._types import PyTree
 from unf_lopt.weights.measures import Target, target_of
 from unf_lopt.weights.predictors import (
@@ -53,7 +53,7 @@ class FitOptions:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        check_positive("FitOptions", **dataclasses.asdict(self))
+        check_numbers(self)
 
 
 class Fitted(NamedTuple):

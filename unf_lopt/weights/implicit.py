@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unf_lopt._options import check_option, check_positive
+from unf_lopt._options import check_numbers, check_option
 from unf_lopt.symmetry import infer_spec
 from unf_lopt.weights.training import train_network
 from unf_lopt.weights.zoo import Population
@@ -55,13 +55,7 @@ class Implicit:
 
     def __post_init__(self) -> None:
         check_option("initialization", self.initialization, INITIALIZATIONS)
-        check_positive(
-            "Implicit",
-            hidden=self.hidden,
-            frequency=self.frequency,
-            num_steps=self.num_steps,
-            learning_rate=self.learning_rate,
-        )
+        check_numbers(self)
 
     def digits(self, images: np.ndarray, labels: np.ndarray) -> Population:
         """Networks of images, drawn with replacement: models of one image belong together.

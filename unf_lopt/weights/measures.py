@@ -42,8 +42,13 @@ def target_of(labels: np.ndarray) -> Target:
     error, for the loss of labels that the caller has scaled, for the score of labels as they are.
 
     Raises:
-      ValueError: there are no labels, or one is not finite.
+      ValueError: there are no labels, or one is no finite number.
     """
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"labels: numbers are needed, not {labels.dtype}; "
+            "np.unique(labels, return_inverse=True)[1] makes classes of texts."
+        )
     if not len(labels) or not np.all(np.isfinite(labels)):
         raise ValueError("labels: at least one is needed, and all must be finite.")
     if np.issubdtype(labels.dtype, np.integer):

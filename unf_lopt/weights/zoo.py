@@ -23,8 +23,9 @@ from safetensors.numpy import load, save
 
 from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
-from unf_lopt.runs import RunError, read_file, write_whole
+from unf_lopt.runs import RunError, read_file, read_json, write_whole
 from unf_lopt.symmetry import PermutationSpec
+from unf_lopt.weights.measures import target_of
 
 _DESCRIPTION, _TABLE, _SHARED = "zoo.json", "table.csv", "shared.safetensors"
 _PARAMETER, _COLUMN = "parameter:", "column:"
@@ -103,9 +104,11 @@ class Zoo:
 
         Raises:
           SpecError: a tree does not fit the spec.
-          ValueError: there are not as many labels, or groups, as networks.
+          ValueError: there are not as many labels, or groups, as networks, or a label is no
+            finite number.
         """
         columns = {"label": np.asarray(labels)}
+        target_of(columns["label"])  # says what is wrong with them
         if groups is not None:
             columns["group"] = np.asarray(groups)
         for column, own in columns.items():
@@ -163,10 +166,12 @@ def build_zoo(
       The zoo.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is out of its range.
       RunError: the folder has another zoo, or a damaged file.
     """
     check_counts("build_zoo", num_models=num_models, shard_size=shard_size)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"build_zoo(seed={seed}): must be from 0 to {2**32 - 1}.")
     path = pathlib.Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     described = _describe(path, population, seed, shard_size)
@@ -177,7 +182,9 @@ def build_zoo(
     for start in range(0, num_models, shard_size):
         own = keys[start : start + shard_size]
         file = _shard(path, start // shard_size)
-        shard = _read_shard(file) if file.exists() else None
+        shard = _read_shard(file, population.spec) if file.exists() else None
+        if shard is not None and population.label not in shard.columns:
+            raise RunError(f"{file} is damaged: it has no {population.label}; remove it.")
         if shard is None or len(shard.columns[population.label]) < len(own):
             shard = _trained(population.spec, *train(own, *([shared] if shared else [])))
             write_whole(file, save(shard.arrays()))
@@ -195,14 +202,15 @@ def read_zoo(folder: str | pathlib.Path) -> Zoo:
       RunError: it is not there, or a file is damaged.
     """
     path = pathlib.Path(folder)
-    described = json.loads(read_file(path / _DESCRIPTION))
+    described = read_json(path / _DESCRIPTION)
     files = []
     while _shard(path, len(files)).exists():
         files.append(_shard(path, len(files)))
     if not files:
         raise RunError(f"{path} has no models yet: no {_shard(path, 0).name}.")
     shared = _load(path / _SHARED) if (path / _SHARED).exists() else {}
-    return _joined(described, shared, [_read_shard(file) for file in files])
+    spec = PermutationSpec.from_json(json.dumps(described.get("spec")))
+    return _joined(described, shared, [_read_shard(file, spec) for file in files])
 
 
 class _Shard(NamedTuple):
@@ -243,7 +251,7 @@ def _describe(
     file = path / _DESCRIPTION
     if not file.exists():
         write_whole(file, text)
-    elif json.loads(read_file(file)) != json.loads(text):
+    elif read_json(file) != json.loads(text):
         raise RunError(f"{path} has another zoo; its {_DESCRIPTION} says which. Name a new folder.")
     return described
 
@@ -266,13 +274,32 @@ def _trained(spec: PermutationSpec, params: PyTree, columns: Mapping[str, Any]) 
     return _Shard(*({name: np.ascontiguousarray(x) for name, x in own.items()} for own in named))
 
 
-def _read_shard(file: pathlib.Path) -> _Shard:
+def _read_shard(file: pathlib.Path, spec: PermutationSpec) -> _Shard:
+    """The models of a file.
+
+    Raises:
+      RunError: it is damaged, or has models of another weight space.
+    """
     arrays = _load(file)
     found = [
         {name.removeprefix(kind): x for name, x in arrays.items() if name.startswith(kind)}
         for kind in (_PARAMETER, _COLUMN)
     ]
-    return _Shard(*found)
+    params, columns = found
+    shapes = {path: x.shape[1:] for path, x in params.items()}
+    lengths = {x.shape[:1] for x in arrays.values()}
+    if (
+        shapes != dict(zip(spec.paths, spec.shapes, strict=True))
+        or len(lengths) != 1
+        or () in lengths
+        or not columns
+        or any(x.dtype.kind != "f" or not np.isfinite(x).all() for x in params.values())
+    ):
+        raise RunError(
+            f"{file} is damaged: its arrays are not those of models of this zoo; remove it, and it "
+            "is made again."
+        )
+    return _Shard(params, columns)
 
 
 def _load(file: pathlib.Path) -> Columns:

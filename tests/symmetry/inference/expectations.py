@@ -858,6 +858,50 @@ expect(
     x=((4, 4), ". ."),
     y=((4,), "."),
 )
+expect(
+    "a matrix that is said to be symmetric",
+    lambda x, y: total(jax.scipy.linalg.solve(x, y, assume_a="pos")),
+    x=((4, 4), "a a"),
+    y=((4, 3), "a b"),
+)
+expect(
+    "a batch of matrices that are said to be symmetric",
+    lambda x, y: total(jax.vmap(lambda x, y: jax.scipy.linalg.solve(x, y, assume_a="pos"))(x, y)),
+    x=((2, 4, 4), "a b b"),
+    y=((2, 4, 3), "a b c"),
+)
+expect(
+    "a solution step by step, by the root of another matrix",
+    lambda x, y, z: total(
+        jax.scipy.sparse.linalg.cg(
+            lambda v: x @ (x.T @ v),
+            y,
+            M=lambda r: jax.scipy.linalg.cho_solve((z, True), r),
+            maxiter=2,
+        )[0]
+    ),
+    x=((4, 4), ". ."),
+    y=((4,), "."),
+    z=((4, 4), ". ."),
+)
+expect(
+    "least squares in a space that grows step by step",
+    lambda x, y: total(jax.scipy.sparse.linalg.gmres(lambda v: x @ v, y, restart=2, maxiter=1)[0]),
+    x=((4, 4), ". ."),
+    y=((4,), "."),
+)
+expect(
+    "one triangular system that is said to solve another",
+    lambda x, y: total(
+        lax.custom_linear_solve(
+            lambda v: x @ v,
+            y,
+            lambda _, b: jax.scipy.linalg.solve_triangular(x, b, lower=True),
+        )
+    ),
+    x=((4, 4), ". ."),
+    y=((4,), "."),
+)
 expect("the largest singular value", lambda x: jnp.linalg.norm(x, 2), x=((4, 3), "a b"))
 expect("all singular values", lambda x: jnp.linalg.norm(x, "nuc"), x=((4, 3), "a b"))
 expect("singular vectors", lambda x: total(jnp.linalg.svd(x)[0]), x=((4, 3), ". ."))

@@ -56,10 +56,13 @@ class Picture:
 
         Raises:
           OSError: it cannot be written there.
+          ValueError: the name ends in something else than ``.svg``.
         """
         path = pathlib.Path(path)
         if path.is_dir():
             raise IsADirectoryError(f"save({str(path)!r}): this is a folder; name a file in it.")
+        if path.suffix.lower() != ".svg":
+            raise ValueError(f"save({str(path)!r}): the picture is SVG; name a file in .svg.")
         if not path.parent.is_dir():
             raise FileNotFoundError(f"save({str(path)!r}): there is no folder {path.parent}.")
         write_whole(path, self.svg.encode())

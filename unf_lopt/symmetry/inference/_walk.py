@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
@@ -143,10 +144,12 @@ class Walker:
         shape = np.shape(value)
         dtype = getattr(value, "dtype", None) if dtype is None else dtype
         is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended)
-        if not shape and not is_key:
+        # Within a transformation what a loss closes over may have no numbers yet.
+        is_known = not is_key and not isinstance(value, jax.core.Tracer)
+        if not shape and is_known:
             return Constant.of((), *entries_of(value, dtype))
         self.graph.reason = "a constant that varies along it"
-        if is_key or 0 in shape:
+        if not is_known or 0 in shape:
             return self.fresh(shape, frozen=True)
         entries, are_numbers = entries_of(value, dtype)
         pattern = pattern_of(entries)

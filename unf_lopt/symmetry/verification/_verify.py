@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unf_lopt.symmetry._errors import SymmetryError
+from unf_lopt.symmetry._errors import SymmetryError, check_kind
 from unf_lopt.symmetry._spec import PermutationSpec
 from unf_lopt.symmetry.inference._infer import Inference, infer_traced
 from unf_lopt.symmetry.inference._permuted_draws import permute_draws
@@ -106,6 +106,7 @@ def verify_spec(
     Example:
       >>> print(verify_spec(infer_spec(loss_fn, params, x), loss_fn, params, x))
     """
+    check_kind("verify_spec(spec, loss_fn, params, ...): spec", spec, PermutationSpec)
     start = time.perf_counter()
     if max_tests < 1:
         raise ValueError(f"verify_spec(max_tests={max_tests}): at least one; maximality=False?")

@@ -81,7 +81,8 @@ def fft(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Seque
 def linear_solve(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) -> Sequence[Axes]:
     """The solution of ``A·x = b`` has axes with which ``A·x`` has those of b, however it is found.
 
-    An iteration that is stopped gives no solution, so everything is taken in order there.
+    Where A is said to be symmetric it has to stay so: the axes of x are those of b. An iteration
+    that is stopped gives no solution, so everything is taken in order there.
     """
     solve = exact_solve(equation)
     if solve is None:
@@ -92,6 +93,9 @@ def linear_solve(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes])
     walker.blame(equation)
     for product, axes in zip(products, right, strict=True):
         walker.unify_arrays(walker.used(product), axes)
+    if solve.is_symmetric:
+        for own, axes in zip(solution, right, strict=True):
+            walker.unify_arrays(own, axes)
     return solution
 
 
