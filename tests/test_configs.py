@@ -27,7 +27,12 @@ PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
 OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, FINETUNE, HELD_OUT})
 TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 # Kinds of task that they are trained on, if not one.
-COUNTS = {"universal": 4, "universal_controller": 11, "universal_controller_wide": 20}
+COUNTS = {
+    "universal": 4,
+    "universal_controller": 20,
+    "universal_controller_narrow": 11,
+    "universal_controller_wide": 20,
+}
 
 
 def read(config, *bindings, small=False):
