@@ -160,7 +160,7 @@ def test_the_command(tmp_path, capsys):
     assert "squared error" in capsys.readouterr().out
     for wrong, code, message in [
         ("--predictors=oracle", 1, "there is no ['oracle']"),
-        ("--models=0", 1, "num_models=0"),
+        ("--models=0", 2, "--models=0"),
         ('--settings={"depth": 1}', 1, "no setting ['depth']"),
         ("--settings=[1]", 1, "JSON such as"),
         ("--seed=1", 1, "another zoo"),

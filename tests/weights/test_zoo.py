@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unf_lopt import PermutationSpec
-from unf_lopt.runs import RunError, read_file
+from unf_lopt.runs import RunError, read_file, read_json
 from unf_lopt.symmetry import SpecError
 from unf_lopt.weights import Adapters, Addition, Implicit, Zoo, build_zoo, population_of, read_zoo
 from unf_lopt.weights import zoo as zoo_module
@@ -61,7 +61,12 @@ def test_a_zoo_goes_on_where_it_stopped(name, tmp_path):
 def test_every_shard_is_read_once(population, tmp_path, monkeypatch):
     build_zoo(tmp_path, population, 5, shard_size=2)
     read = []
-    monkeypatch.setattr(zoo_module, "read_file", lambda path: read.append(path) or read_file(path))
+    for reader in (read_file, read_json):
+        monkeypatch.setattr(
+            zoo_module,
+            reader.__name__,
+            lambda path, reader=reader: read.append(path) or reader(path),
+        )
     build_zoo(tmp_path, population, 5, shard_size=2)
     assert len(read) == len(set(read)) == 4  # three shards, and what the zoo is
 

@@ -35,11 +35,10 @@ def _window(builder: Builder, shape: tuple[int, ...], dilated: bool) -> dict[str
 @operation("reduce_window_max", "reduce_window_min", "reduce_window_sum", times=6)
 def pooling(builder: Builder) -> None:
     array = builder.array(rank=(1, 3))
-    start, function = builder.choose(((-jnp.inf, lax.max), (jnp.inf, lax.min), (0.0, lax.add)))
-    pooled = lax.reduce_window(
-        array, start, function, **_window(builder, array.shape, builder.chance())
-    )
-    builder.add(pooled)
+    window = _window(builder, array.shape, builder.chance())
+    for start, function in ((-jnp.inf, lax.max), (jnp.inf, lax.min), (0.0, lax.add)):
+        pooled = lax.reduce_window(array, start, function, **window)
+        builder.add(pooled)
     if builder.chance(0.3):
         builder.add(pooled * builder.array(pooled.shape))
 
