@@ -133,6 +133,7 @@ FLAGS = (
     ["--gin_import=/tmp"],
     ["--verbosity=loud"],
     ["--flagfile={tmp}/missing"],
+    ["--flagfile=/proc/self/exe"],
 )
 
 # Values of --config_file.

@@ -42,6 +42,8 @@ def told(error: BaseException) -> str | None:
         return _of_syntax(error)
     if isinstance(error, OSError):
         return _of_files(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file that was given is no text in UTF-8: {error}"
     if _is_for_the_user(error):
         return in_one_line(error)
     return None
