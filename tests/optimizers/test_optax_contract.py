@@ -202,6 +202,29 @@ def test_shapes_of_different_rank_are_not_mixed(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_axes_of_a_mesh_may_be_explicit(name):
+    """As `jax.make_mesh` makes them: every array's type then says how it lies."""
+    orthogonalized = {"directions": ("adam", "orthogonalized")} if name in MIXED else {}
+    params, grads = CHAIN.random(0, "float32"), CHAIN.random(1, "float32")
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+    own = of_chain(name, **orthogonalized)
+    expected, _ = own.update(grads, own.init(params), params, value=LOSS)
+    with jax.set_mesh(mesh):
+        lopt = optimizer(name, **orthogonalized)
+        transformation = made(lopt, CHAIN.loss, params, CHAIN.spec)  # theta lies on the mesh, too
+        there = [
+            jax.tree.map(lambda x: jax.device_put(x, jax.P(*(None,) * (x.ndim - 1), "d")), tree)
+            for tree in (params, grads)
+        ]
+        state = transformation.init(there[0])
+        updates, new = transformation.update(there[1], state, there[0], value=LOSS)
+    for one, other in ((updates, there[1]), (new, state)):
+        types = (jax.tree.map(lambda x: str(jax.typeof(x)), tree) for tree in (one, other))
+        jax.tree.map(lambda a, b: None if a == b else pytest.fail(f"{a} {b}"), *types)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), updates, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_not_its_own_is_refused(name):
     params = CHAIN.random(0, "float32")
     transformation = of_chain(name)

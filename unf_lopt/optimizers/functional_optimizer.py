@@ -16,7 +16,7 @@ from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
 from unf_lopt.optimizers.functional import SOME_SPEC, Functional
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.step import StepOptions
-from unf_lopt.optimizers.transformation import transformation_with_extra_args
+from unf_lopt.optimizers.transformation import on_any_mesh, transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec
 
 
@@ -136,7 +136,7 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         def update(
             grad: PyTree, state: StepState, params: PyTree = None, **extra_args: Any
         ) -> tuple[PyTree, StepState]:
-            return self._step(theta, state, params, grad)
+            return on_any_mesh(self._step)(theta, grad, state, params)
 
         return transformation_with_extra_args(self._init_state, update)
 
@@ -163,7 +163,7 @@ class FunctionalLearnedOptimizer(LearnedOptimizer):
         )
 
     def _step(
-        self, theta: PyTree, state: StepState, params: PyTree, grad: PyTree
+        self, theta: PyTree, grad: PyTree, state: StepState, params: PyTree
     ) -> tuple[PyTree, StepState]:
         """What one step adds to the parameters, zero where they are frozen, and the next state."""
         self._require_params(params)

@@ -19,7 +19,7 @@ from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
 from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep
 from unf_lopt.optimizers.mixed_theta import initial_theta
-from unf_lopt.optimizers.transformation import transformation_with_extra_args
+from unf_lopt.optimizers.transformation import on_any_mesh, transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec
 
 
@@ -180,7 +180,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             value: Any = None,
             **extra_args: Any,
         ) -> tuple[PyTree, MixedState]:
-            return self._update(theta, grad, state, params, value)
+            return on_any_mesh(self._update)(theta, grad, state, params, value)
 
         return transformation_with_extra_args(init, update)
 

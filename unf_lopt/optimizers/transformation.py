@@ -47,6 +47,33 @@ def transformation_with_extra_args(
     return optax.GradientTransformationExtraArgs(init_any, update_any)
 
 
+def on_any_mesh(
+    update: Callable[..., tuple[PyTree, State]],
+) -> Callable[..., tuple[PyTree, State]]:
+    """An update whose layout the compiler finds, also on a mesh whose axes are explicit.
+
+    There every operation would have to say its own. What comes out lies as what went in.
+
+    Args:
+      update: ``update(theta, gradient, state, *others)`` gives the updates and the next state.
+    """
+
+    @functools.wraps(update)
+    def wrapped(theta: PyTree, grad: PyTree, state: State, *others: Any) -> Any:
+        everything = (theta, grad, state, *others)
+        if not any(map(_is_explicit, jax.tree.leaves(everything))):
+            return update(*everything)
+        layout = jax.tree.map(lambda x: jax.typeof(x).sharding, (grad, state))
+        automatic: Any = jax.sharding.auto_axes(update, out_sharding=layout)
+        return automatic(*everything)
+
+    return wrapped
+
+
+def _is_explicit(x: Any) -> bool:
+    return jax.sharding.AxisType.Explicit in jax.typeof(x).sharding.mesh.axis_types
+
+
 def _by_own_rules(function: Callable[..., Result]) -> Callable[..., Result]:
     """Whatever ranks the user's own code may mix, those in here are mixed on purpose."""
 
