@@ -87,24 +87,6 @@ def test_a_pipe_is_no_theta(tmp_path):
         read_theta(tmp_path / "theta_1.safetensors")
 
 
-@pytest.fixture
-def refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
-        assert main(arguments) in (1, 2)
-        output = capsys.readouterr()
-        (line,) = output.err.splitlines()
-        assert line.startswith(f"unf-lopt {arguments[0]}: ")
-        assert before == {
-            path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")
-        }
-        return line
-
-    return run
-
-
 GOOD = json.dumps(results.summary(outcome(0.05, names=("mine",))))
 RESULTS = {
     "empty": b"",

@@ -22,6 +22,7 @@ from unf_lopt import (
 )
 
 PARAMS = {"linear": {"w": jnp.zeros((5, 3)), "b": jnp.zeros(3)}, "scale": jnp.zeros(())}
+LAYER = PermutationSpec.from_names({"w": ("in", "hidden")}, {"w": np.zeros((2, 3))}, fixed={"in"})
 NAMES = {"linear": {"w": ("pixels", "hidden"), "b": ("hidden",)}, "scale": ()}
 
 
@@ -149,30 +150,21 @@ def test_permute_refuses_what_does_not_fit():
     ],
 )
 def test_what_is_no_permutation_is_refused(permutation, message):
-    spec = PermutationSpec.from_names(
-        {"w": ("in", "hidden")}, {"w": np.zeros((2, 3))}, fixed={"in"}
-    )
     with pytest.raises(SpecError, match=message):
-        spec.permute({"w": np.zeros((2, 3))}, permutation)
+        LAYER.permute({"w": np.zeros((2, 3))}, permutation)
 
 
 def test_an_index_may_be_a_list_or_traced():
-    spec = PermutationSpec.from_names(
-        {"w": ("in", "hidden")}, {"w": np.zeros((2, 3))}, fixed={"in"}
-    )
     tree = {"w": np.arange(6.0).reshape(2, 3)}
     expected = tree["w"][:, [2, 0, 1]]
-    np.testing.assert_array_equal(spec.permute(tree, {"hidden": [2, 0, 1]})["w"], expected)
-    traced = jax.jit(spec.permute)(tree, {"hidden": jnp.array([2, 0, 1])})
+    np.testing.assert_array_equal(LAYER.permute(tree, {"hidden": [2, 0, 1]})["w"], expected)
+    traced = jax.jit(LAYER.permute)(tree, {"hidden": jnp.array([2, 0, 1])})
     np.testing.assert_array_equal(traced["w"], expected)
 
 
 def test_an_axis_is_told_by_its_position():
-    spec = PermutationSpec.from_names(
-        {"w": ("in", "hidden")}, {"w": np.zeros((2, 3))}, fixed={"in"}
-    )
     with pytest.raises(SpecError, match=r"explain\('w', '1'\): 'w' has 2 axes"):
-        spec.explain("w", "1")
+        LAYER.explain("w", "1")
 
 
 @pytest.mark.parametrize("what", [verify_spec, weights.align])

@@ -20,6 +20,8 @@ from unf_lopt.weights import (
     loss_barrier,
 )
 
+LAYER = PermutationSpec.from_names({"w": ("in", "hidden")}, {"w": np.zeros((2, 5))}, fixed={"in"})
+
 
 def random_weights(spec, seed=0, channels=()):
     rng = np.random.default_rng(seed)
@@ -154,21 +156,15 @@ def test_what_does_not_fit_is_refused():
 
 def test_complex_networks_are_matched_in_both_parts():
     """Imaginary parts alone tell these units apart."""
-    spec = PermutationSpec.from_names(
-        {"w": ("in", "hidden")}, {"w": np.zeros((2, 5))}, fixed={"in"}
-    )
     params = {"w": (1j * np.random.default_rng(0).normal(size=(2, 5))).astype("c8")}
-    other = spec.permute(params, {"hidden": np.array([3, 1, 4, 0, 2])})
-    back = spec.permute(other, align(spec, params, other))
+    other = LAYER.permute(params, {"hidden": np.array([3, 1, 4, 0, 2])})
+    back = LAYER.permute(other, align(LAYER, params, other))
     np.testing.assert_array_equal(back["w"], params["w"])
 
 
 def test_alignment_runs_on_numbers():
-    spec = PermutationSpec.from_names(
-        {"w": ("in", "hidden")}, {"w": np.zeros((2, 5))}, fixed={"in"}
-    )
     with pytest.raises(ValueError, match=r"align: runs on numbers, outside of jax\.jit"):
-        jax.jit(lambda params: align(spec, params, params))({"w": jnp.ones((2, 5))})
+        jax.jit(lambda params: align(LAYER, params, params))({"w": jnp.ones((2, 5))})
 
 
 def test_lines_are_between_networks_of_one_shape():

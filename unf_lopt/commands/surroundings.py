@@ -57,9 +57,9 @@ def check_folder(name: str, path: str | os.PathLike[str]) -> None:
     while not os.path.lexists(nearest):
         nearest = nearest.parent
     if not nearest.is_dir():
-        is_own = nearest == folder.absolute()
-        what = "it is a link to none" if is_own and folder.is_symlink() else "it is a file"
-        what = what if is_own else f"{nearest} is no folder"
+        what = "it is a link to none" if folder.is_symlink() else "it is a file"
+        if nearest != folder.absolute():
+            what = f"{nearest} is no folder"
         raise ValueError(f"{name}={path}: cannot be a folder, {what}; choose another.")
     if not os.access(nearest, os.W_OK | os.X_OK) or not os.statvfs(nearest).f_blocks:
         raise ValueError(f"{name}={path}: cannot be written to ({nearest}); choose another.")

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt.optimizers.lines import KINDS, Lines
-from unf_lopt.optimizers.matrices import ROLES, Matrices
+from unf_lopt.optimizers.matrices import ROLES, USUAL, Matrices
 from unf_lopt.optimizers.statistics import LARGEST, SMALLEST, Leaves, Statistics, bounded, log
 
 Theta = dict[str, Any]
@@ -264,4 +264,4 @@ def _he(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
 
 FEATURES = 3 + 2 * len(DECAYS) + 2 + 1 + len(DECAYS) + 3 + len(ROLES) + 2
 LINE_FEATURES = 4 + KINDS
-EXTENTS = 3
+EXTENTS = len(USUAL)

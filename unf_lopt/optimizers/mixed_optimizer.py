@@ -216,8 +216,8 @@ class MixedLearnedOptimizer(LearnedOptimizer):
                 f"{self.name} plans its steps: say how many there will be, "
                 "to_optax(..., num_steps=1000) or opt.init(params, num_steps=1000)."
             )
-        is_number = not isinstance(num_steps, bool | str)
-        if not is_number or (isinstance(num_steps, int | float) and not num_steps >= 1):
+        is_none = isinstance(num_steps, bool | str)
+        if is_none or (isinstance(num_steps, int | float) and not num_steps >= 1):
             raise ValueError(f"{self.name}: num_steps={num_steps!r} must be a number, 1 or more.")
         own, trained = self._starting(params)
         return own._bound_step().init(trained, num_steps)

@@ -141,7 +141,7 @@ def index_of(
       An index array of the axis's length.
     """
     if isinstance(axis, str):
-        return permutation[axis] if axis in permutation else xp.arange(sizes[axis])
+        return xp.asarray(permutation[axis]) if axis in permutation else xp.arange(sizes[axis])
     parts = [index_of(part, permutation, sizes, xp) for part in parts_of(axis)]
     if isinstance(axis, Sum):
         starts = [0]

@@ -222,8 +222,7 @@ class PermutationSpec:
             for position, axis in enumerate(axes):
                 if not permutation.keys().isdisjoint(_axes.spaces_of(axis)):
                     xp = namespace(leaf, *permutation.values())
-                    arrays = {name: xp.asarray(own) for name, own in permutation.items()}
-                    index = _axes.index_of(axis, arrays, self.spaces, xp)
+                    index = _axes.index_of(axis, permutation, self.spaces, xp)
                     leaf = xp.take(leaf, index, axis=position)
             permuted.append(leaf)
         return unflatten(permuted)
