@@ -203,6 +203,8 @@ EVALUATE = (
     "--gin_bindings=evaluate.learning_rates=0.1",
     "--gin_bindings=evaluate.learning_rates='0.1'",
     "--gin_bindings=evaluate.learning_rates=(1e999,)",
+    "--gin_bindings=evaluate.learning_rates=(1e300,)",
+    "--gin_bindings=evaluate.learning_rates=(0.1, 1e-60)",
     "--gin_bindings=evaluate.learning_rates=('a',)",
     "--gin_bindings=evaluate.thetas='universal'",
     "--gin_bindings=evaluate.thetas=('no_such_theta',)",

@@ -40,6 +40,14 @@ def test_flags(refused, trained, command, flags):
     refused(command, f"--train_log_dir={folder}", *config, *flags)
 
 
+@pytest.mark.parametrize("code", ["", "0", "3", "'no'"])
+def test_a_plugin_that_ends_the_program(refused, tmp_path, monkeypatch, code):
+    (tmp_path / "ends.py").write_text(f"import sys\nsys.exit({code})")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = refused(*train(), "--gin_import=ends")
+    assert f"--gin_import=ends: importing it calls sys.exit({code or None})" in said
+
+
 @pytest.mark.parametrize("name", malformed.CONFIG_FILES)
 @pytest.mark.parametrize("command", ["train", "inspect"])
 def test_config_files(refused, command, name):

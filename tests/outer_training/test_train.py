@@ -1,5 +1,6 @@
 """Runs that are killed, stopped, resumed, warm-started, or go wrong."""
 
+import itertools
 import math
 import os
 import re
@@ -124,6 +125,22 @@ def test_warm_start_begins_with_the_given_theta(uninterrupted, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no .*other; give a theta file"):
         train(str(tmp_path / "other"), init_theta_from=str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
+
+
+def test_the_running_average_of_theta_is_what_is_handed_on(uninterrupted, tmp_path):
+    """Resumed after every outer step, from a theta that was trained."""
+    lopt = unf(digits_mlp_family((4,), 16), hidden_channels=4)
+    learned, average = [tmp_path / name for name in ("learned", "average")]
+    decay = {learned: None, average: 0.75}
+    for folder, steps in itertools.product(decay, (1, 2, 3)):
+        configure(f"train.theta_averaging = {decay[folder]}", f"OUTER_STEPS = {steps}")
+        train(str(folder), init_theta_from=str(uninterrupted))
+    expected, _ = load_theta(uninterrupted, lopt)
+    for step in (1, 2, 3):
+        own, found = (load_theta(folder / f"theta_{step}.safetensors", lopt)[0] for folder in decay)
+        expected = jax.tree.map(lambda a, b: 0.75 * a + 0.25 * b, expected, own)
+        for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-9)
 
 
 def test_theta_of_another_optimizer_or_task_is_refused(uninterrupted):

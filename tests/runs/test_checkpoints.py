@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from unf_lopt import runs
-from unf_lopt.runs import LEARNER, MANIFEST, PARAMS, PENDING, THETA, UNROLLS, file_name
+from unf_lopt.runs import LEARNER, MANIFEST, PARAMS, PENDING, THETA, UNROLLS, file_name, theta_file
 
 KINDS = (THETA, UNROLLS, PARAMS, LEARNER)
 STEPS = (10, 20)
@@ -103,3 +103,10 @@ def test_one_process_trains_in_a_folder(tmp_path):
         pass
     with runs.only_trainer(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", ["theta_0002.safetensors", "theta_²3.safetensors", "theta_-1"])
+def test_a_file_that_was_renamed_is_no_part_of_a_run(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    (tmp_path / file_name(THETA, 1)).write_bytes(b"")
+    assert theta_file(tmp_path).name == "theta_1.safetensors"

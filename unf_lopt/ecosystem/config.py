@@ -40,6 +40,7 @@ def import_plugins() -> None:
 
     Raises:
       ModuleNotFoundError: there is no such module.
+      ValueError: it is no name of a module, or the module ends the program.
     """
     importlib.import_module("unf_lopt.register")
     for module in flags.FLAGS.gin_import or ():
@@ -55,6 +56,11 @@ def import_plugins() -> None:
             ) from error
         except (ValueError, TypeError) as error:  # "..", "": no name of a module
             raise ValueError(f"--gin_import={module}: {error}; name a module.") from error
+        except SystemExit as error:  # or the command would end here, with success for all to see
+            raise ValueError(
+                f"--gin_import={module}: importing it calls sys.exit({error.code!r}); name a "
+                "module that only defines, with what it runs under if __name__ == '__main__'."
+            ) from error
 
 
 def parse_flags_and_config(

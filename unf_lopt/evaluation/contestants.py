@@ -168,11 +168,19 @@ def hand_designed(name: str, learning_rates: Sequence[float] | None = None) -> C
       learning_rates: in place of its grid.
 
     Raises:
-      ValueError: there is no such baseline.
+      ValueError: there is no such baseline, or a rate is none of float32.
     """
     check_option("evaluate.baselines", name, BASELINES)
     baseline = BASELINES[name]
     rates = sorted({float(rate) for rate in learning_rates or baseline.learning_rates})
+    info = np.finfo(np.float32)
+    smallest, largest = float(info.tiny), float(info.max)
+    for rate in rates:
+        if not smallest <= rate <= largest:
+            raise ValueError(
+                f"evaluate(learning_rates=...): {rate!r} must be a number of float32 above 0, "
+                f"from {smallest:.2g} to {largest:.2g}."
+            )
     settings = {f"{rate:g}": np.float32(rate) for rate in rates}
     about = {"options": baseline.options, "learning_rates": rates}
     return Contestant(

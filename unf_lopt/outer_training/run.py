@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt import ecosystem
@@ -89,7 +90,9 @@ class Run:
         self._estimators = list(estimators)
         self._outer = OuterStep(self._workers, self._learner, self._estimators, self._averaging)
         learner_state = self._workers.on_all(self._learner.init(self._init_key))
-        average = None if self._averaging is None else self._theta(learner_state)
+        average = None
+        if self._averaging is not None:  # in buffers of its own: both are donated to a step
+            average = jax.tree.map(jnp.copy, self._theta(learner_state))
         self._learning = Learning(learner_state, average)
         self._unrolls = self._outer.fresh(self._learning, self._unroll_key)
         self.outer_step, self.skipped, self.seconds = 0, 0, 0.0

@@ -45,9 +45,9 @@ def kind_of(name: str, step: int) -> str | None:
 
 
 def step_of(path: pathlib.Path, kind: str) -> int | None:
-    """N, or None where the path is not of this kind."""
+    """N, or None where the path is not of this kind, or not named by :func:`file_name`."""
     suffix = re.escape(_SUFFIX.get(kind, ""))
-    match = re.fullmatch(rf"{re.escape(kind)}_(\d+){suffix}", path.name)
+    match = re.fullmatch(rf"{re.escape(kind)}_(0|[1-9]\d*){suffix}", path.name, re.ASCII)
     return int(match[1]) if match else None
 
 
