@@ -413,6 +413,12 @@ expect(
     y=((3, 4), "a b"),
 )
 expect(
+    "rows after none",
+    lambda x, y: total(jnp.concatenate([jnp.zeros((0, 4)), x]) * y),
+    x=((3, 4), "a b"),
+    y=((3, 4), "a b"),
+)
+expect(
     "an argument without entries",
     lambda x, y: total(jax.jit(lambda x, y, z: x @ y + jnp.sum(z))(x, y, x[:0])),
     x=((3, 4), "a b"),
@@ -621,7 +627,18 @@ expect(
     x=((3, 4), "a b"),
     y=((3, 4), "a b"),
 )
-expect("the largest", lambda x: total(lax.top_k(x, 2)[0]), x=((3, 4), "a b"))
+expect(
+    "the largest",
+    lambda x, y: total(lax.top_k(x, 2)[0] * y),
+    x=((3, 4), "a b"),
+    y=((3, 2), "a ."),
+)
+expect(
+    "the largest of columns",
+    lambda x, y: total(lax.top_k(x, 2, axis=0)[0] * y),
+    x=((3, 4), "a b"),
+    y=((2, 4), ". b"),
+)
 expect(
     "what others are compared with",
     lambda x: total(jnp.where(x >= lax.top_k(x, 2)[0][:, -1:], x, 0)),
@@ -645,7 +662,29 @@ def _through_a_reference(x: jax.Array) -> jax.Array:
     return total(reference[...])
 
 
+def _where_nothing_comes_out(x: jax.Array, y: jax.Array) -> jax.Array:
+    reference = jax.new_ref(jnp.zeros(3))
+
+    @jax.jit
+    def write(x: jax.Array, y: jax.Array) -> jax.Array:
+        reference[...] = x
+        return y
+
+    return total(write(x, y[:0]), reference[...] * np.arange(3.0), y)
+
+
 expect("positions that a reference holds", _through_a_reference, x=((3, 4), ". ."))
+expect(
+    "what a reference gets where nothing comes out",
+    _where_nothing_comes_out,
+    x=((3,), "."),
+    y=((4,), "a"),
+)
+expect(
+    "an order of which nothing is taken",
+    lambda x: total(x, jnp.argsort(x, 0)[:0].astype(jnp.float32)),
+    x=((3, 4), "a b"),
+)
 expect("an order", lambda x: total(jnp.argsort(x, 0).astype(jnp.float32)), x=((3, 4), ". a"))
 
 # --------------------------------------------------------------------------------------- indexing
@@ -663,6 +702,17 @@ expect(
     "a diagonal of three axes", lambda x: total(x[_COUNT, _COUNT, _COUNT]), x=((3,) * 3, "a a a")
 )
 expect("all in order", lambda x, y: total(x[_COUNT] * y), x=((3, 4), "a b"), y=((3, 4), "a b"))
+expect(
+    "all in order, one",
+    lambda x, y: total(x[_COUNT[:1]] * y),
+    x=((1, 4), ". a"),
+    y=((1, 4), ". a"),
+)
+expect(
+    "in an order that is known of other numbers only",
+    lambda x: total(x[jnp.asarray(np.float32([0, 1, 1.5])).astype(jnp.uint32)]),
+    x=((3, 4), ". a"),
+)
 expect("not all in order", lambda x: total(x[_COUNT]), x=((4, 2), ". a"))
 expect("all in another order", lambda x: total(x[_COUNT[::-1]]), x=((3, 4), ". a"))
 expect("a column for every row", lambda x: total(x[_COUNT, 2 * _COUNT % 3]), x=((3, 3), ". ."))
@@ -723,6 +773,58 @@ expect(
     y=((3, 4), "b a"),
 )
 expect(
+    "as many look-ups as rows",
+    lambda x, i, y: total(x[i] * y),
+    x=((3, 4), ". a"),
+    i=((3,), "b"),
+    y=((3, 4), "b a"),
+)
+expect(
+    "places in two axes",
+    lambda x, i, y: total(
+        y * lax.gather(x, i, lax.GatherDimensionNumbers((), (0, 1), (0, 1)), (1, 1), mode="clip")
+    ),
+    x=((4, 5), ". ."),
+    i=((3, 2), "a ."),
+    y=((3,), "a"),
+)
+expect(
+    "windows at computed places",
+    lambda x, i, y: total(
+        y * lax.gather(x, i, lax.GatherDimensionNumbers((1,), (), (0,)), (2,), mode="clip")
+    ),
+    x=((4,), "."),
+    i=((3, 1), "a ."),
+    y=((3, 2), "a ."),
+)
+expect(
+    "all in order, in windows of one",
+    lambda x, y: total(
+        lax.gather(
+            x, _COUNT[:, None], lax.GatherDimensionNumbers((1, 2), (), (0,)), (1, 4), mode="clip"
+        ).reshape(3, 4)
+        * y
+    ),
+    x=((3, 4), "a b"),
+    y=((3, 4), "a b"),
+)
+expect(
+    "look-ups in a batch that is another axis of the places",
+    lambda x, i, y: total(
+        lax.gather(
+            x,
+            i,
+            lax.GatherDimensionNumbers((), (0,), (0,), (1,), (0,)),
+            (1, 1),
+            mode="clip",
+        )
+        * y
+    ),
+    x=((4, 3), ". a"),
+    i=((3, 5, 1), "a b ."),
+    y=((3, 5), "a b"),
+)
+expect(
     "along an axis",
     lambda x, i: total(jnp.take_along_axis(x, i, 1)),
     x=((3, 4), "a ."),
@@ -736,9 +838,10 @@ expect(
 )
 expect(
     "a slice at a computed place",
-    lambda x, i: total(lax.dynamic_slice(x, (i, 0), (2, 4))),
+    lambda x, i, y: total(lax.dynamic_slice(x, (i, 0), (2, 4)) * y),
     x=((3, 4), ". a"),
     i=((), ""),
+    y=((2, 4), ". a"),
 )
 expect(
     "an update at a computed place",
@@ -753,6 +856,26 @@ expect(
     x=((5, 4), ". a"),
     i=((3,), "b"),
     y=((3, 4), "b a"),
+)
+expect(
+    "adding windows at places",
+    lambda x, i, y: total(
+        lax.scatter_add(x, i, y, lax.ScatterDimensionNumbers((1,), (), (0,)), mode="clip")
+    ),
+    x=((4,), "."),
+    i=((3, 1), "a ."),
+    y=((3, 2), "a ."),
+)
+expect(
+    "adding in a batch that is another axis of the places",
+    lambda x, i, y: total(
+        lax.scatter_add(
+            x, i, y, lax.ScatterDimensionNumbers((), (0,), (0,), (1,), (0,)), mode="clip"
+        )
+    ),
+    x=((4, 3), ". a"),
+    i=((3, 5, 1), "a b ."),
+    y=((3, 5), "a b"),
 )
 expect(
     "the last writer wins",
@@ -805,7 +928,12 @@ expect(
     lambda i: total(lax.linalg.lu_pivots_to_permutation(i, 4).astype(jnp.float32)),
     i=((3, 2), "a ."),
 )
-expect("a batch of factorizations", lambda x: total(jnp.linalg.qr(x)[1]), x=((4, 3, 2), "a . ."))
+expect(
+    "a batch of factorizations",
+    lambda x, y: total(jnp.linalg.qr(x)[1] * y),
+    x=((4, 3, 2), "a . ."),
+    y=((4, 2, 2), "a . ."),
+)
 expect(
     "right-hand sides",
     lambda x, y: total(lax.linalg.triangular_solve(x, y, left_side=True)),
@@ -902,10 +1030,72 @@ expect(
     x=((4, 4), ". ."),
     y=((4,), "."),
 )
+expect(
+    "a solution by a root, and no word of the transpose",
+    lambda x, y: total(
+        (
+            lambda root: lax.custom_linear_solve(
+                lambda v: x @ v, y, lambda _, b: jax.scipy.linalg.cho_solve((root, True), b)
+            )
+        )(jnp.linalg.cholesky(x))
+    ),
+    x=((4, 4), "a a"),
+    y=((4, 3), "a b"),
+)
+
+
+def _two_solutions(x: jax.Array, y: jax.Array, u: jax.Array, w: jax.Array) -> tuple:
+    roots = jnp.linalg.cholesky(x), jnp.linalg.cholesky(y)
+    return lax.custom_linear_solve(
+        lambda v: (x @ v[0], y @ v[1]),
+        (u, w),
+        lambda _, b: tuple(
+            jax.scipy.linalg.cho_solve((root, True), own)
+            for root, own in zip(roots, b, strict=True)
+        ),
+        symmetric=True,
+    )
+
+
+expect(
+    "two systems at once",
+    lambda x, y, u, w, z: total(_two_solutions(x, y, u, w)[0] * z, _two_solutions(x, y, u, w)[1]),
+    x=((4, 4), "a a"),
+    y=((4, 4), "b b"),
+    u=((4, 2), "a c"),
+    w=((4, 2), "b d"),
+    z=((4, 2), "a c"),
+)
+_BELOW, _ABOVE = np.float32([0, 1, 1, 1]), np.zeros(4, np.float32)
+expect(
+    "a tridiagonal system",
+    lambda x, y, z: total(
+        lax.custom_linear_solve(
+            lambda v: x[:, None] * v + _BELOW[:, None] * jnp.roll(v, 1, 0),
+            y,
+            lambda _, b: lax.linalg.tridiagonal_solve(_BELOW, x, _ABOVE, b),
+        )
+        * z
+    ),
+    x=((4,), "."),
+    y=((4, 3), ". a"),
+    z=((4, 3), ". a"),
+)
 expect("the largest singular value", lambda x: jnp.linalg.norm(x, 2), x=((4, 3), "a b"))
 expect("all singular values", lambda x: jnp.linalg.norm(x, "nuc"), x=((4, 3), "a b"))
+expect(
+    "singular values of a batch",
+    lambda x, y: total(jnp.linalg.svd(x, compute_uv=False) * y),
+    x=((2, 4, 3), "a b c"),
+    y=((2, 3), "a ."),
+)
 expect("singular vectors", lambda x: total(jnp.linalg.svd(x)[0]), x=((4, 3), ". ."))
-expect("a Fourier transform", lambda x: total(jnp.abs(jnp.fft.fft(x))), x=((3, 4), "a ."))
+expect(
+    "a Fourier transform",
+    lambda x, y: total(jnp.abs(jnp.fft.fft(x)) * y),
+    x=((3, 4), "a ."),
+    y=((3, 4), "a ."),
+)
 expect(
     "a recurrence",
     lambda x, w, h: total(lax.scan(lambda h, e: (jnp.tanh(h @ w + e), None), h, x)[0]),
@@ -930,6 +1120,28 @@ expect(
     lambda x, y: total(lax.while_loop(lambda c: jnp.sum(c) < 9, lambda c: c * y, x)),
     x=((3, 4), "a b"),
     y=((3, 4), "a b"),
+)
+expect(
+    "an order that nobody reads in a loop",
+    lambda x: total(
+        lax.while_loop(lambda c: jnp.sum(c) < 9, lambda c: (jnp.argsort(c) + 1, 2 * c)[1], x)
+    ),
+    x=((3,), "a"),
+)
+
+
+def _by_integers(x: jax.Array) -> tuple[jax.Array, Any]:
+    """Gradients, that by integers without numbers."""
+    _, back = jax.vjp(lambda x, count: jnp.sin(x) * count, x, jnp.full(3, 2))
+    return back(jnp.ones(3))
+
+
+expect(
+    "a carry without numbers",
+    lambda x: total(
+        lax.while_loop(lambda c: jnp.sum(c[0]) < 9, lambda c: (2 * c[0], c[1]), _by_integers(x))[0]
+    ),
+    x=((3,), "a"),
 )
 expect(
     "a batch of loops",

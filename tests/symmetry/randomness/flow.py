@@ -40,6 +40,31 @@ def the_first_key_of_a_scan_is_used_again(params, key):
     return meet(params, jnp.sum(u, 0), random.normal(random.split(key)[1], (N,)))
 
 
+@case(FREE, keys=BOTH)
+def what_nobody_reads_in_a_loop(params, key):
+    first, other = random.split(key)
+
+    def body(carry):
+        count, _ = carry
+        numbers = random.normal(first, (2,))
+        lax.cond(count > 0, lambda: numbers, lambda: -numbers)
+        lax.scan(lambda total, number: (total + number, total), 0.0, numbers)
+        lax.while_loop(lambda total: total < 1, lambda total: total + 1, numbers[0])
+        return count - 1, random.normal(first, (N,))
+
+    _, u = lax.while_loop(lambda carry: carry[0] > 0, body, (3, jnp.zeros(N)))
+    return meet(params, u, random.normal(other, (N,)))
+
+
+@case(FREE, keys=BOTH)
+def nothing_comes_out(params, key):
+    keys = random.split(key)
+    (first,) = jnp.concatenate([keys[:0], keys[:1]])
+    u = random.normal(first, (N,))
+    nothing = lax.cond(u[0] > 0, lambda: u[:0], lambda: random.normal(first, (0,)))
+    return meet(params, u, random.normal(keys[1], (N,))) + jnp.sum(nothing)
+
+
 @case(FROZEN, b=4)
 def a_scan_does_not_always_derive_a_new_key(params, key):
     def body(key, count):

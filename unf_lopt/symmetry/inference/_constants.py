@@ -101,7 +101,7 @@ def entries_of(value: Any, dtype: Any = None) -> tuple[np.ndarray, bool]:
     Returns:
       The integers, and whether they are the entries themselves.
     """
-    array = np.asarray(value) if dtype is None else np.asarray(value, dtype)
+    array = np.asarray(value, dtype)
     if array.dtype.kind in "biu":
         return array, True
     if array.dtype.itemsize in (1, 2, 4, 8):
@@ -125,17 +125,17 @@ def labels(arrays: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
             continue
         ranks, own = _ranks(array)
         if count * own > 2**62:
-            total, count = _ranks(total, sort=True)
+            total, count = _ranks(total)
         total, count = total * own + ranks, count * own
     return total
 
 
-def _ranks(array: np.ndarray, sort: bool = False) -> tuple[np.ndarray, int]:
-    """The array as integers from 0, and a number that all are below."""
+def _ranks(array: np.ndarray) -> tuple[np.ndarray, int]:
+    """Integers from 0 that are equal only where those are, and a number that all are below."""
+    array = array.astype(np.int64, copy=False)  # larger ones become negative, each another
     low, high = int(array.min()), int(array.max())
-    if high - low < 2**20 and not sort:
-        wide = array if array.dtype.itemsize == 8 else array.astype(np.int64)
-        return (wide - low).astype(np.int64), high - low + 1
+    if high - low < 2**20:
+        return array - low, high - low + 1
     values, ranks = np.unique(array, return_inverse=True)
     return ranks.reshape(array.shape), len(values)
 
@@ -174,9 +174,12 @@ def _runs(changes: np.ndarray) -> tuple[int, ...]:
 
 
 def _is_diagonal(entries: np.ndarray, axis: int, other: int) -> bool:
-    """Whether a matrix of two axes is one value on its diagonal and one off it, at each place."""
+    """Whether a matrix of two axes that vary is one value on its diagonal and one off it.
+
+    At each place of the other axes, these may be other values.
+    """
     size = entries.shape[axis]
-    if size < 2 or entries.shape[other] != size:
+    if entries.shape[other] != size:
         return False
     matrix = np.moveaxis(entries, (axis, other), (0, 1))
     if (matrix[0, 1] != matrix[1, 0]).any() or (matrix[0, 0] != matrix[1, 1]).any():

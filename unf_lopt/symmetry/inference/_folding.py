@@ -32,12 +32,12 @@ def folded(equation: core.JaxprEqn, arguments: Sequence[Any]) -> Entries | None:
       arguments: the axes of its inputs.
     """
     name = equation.primitive.name
-    is_known = name in _MOVES or name in _NUMBERS or name in ELEMENTWISE
+    is_known = name in _MOVES or name in ELEMENTWISE
     if not is_known or not all(isinstance(own, Constant) for own in arguments):
         return None
     out = aval_of(equation.outvars[0])
     sizes = [math.prod(out.shape), *(own.entries.size for own in arguments)]
-    if len(equation.outvars) > 1 or 0 in sizes or max(sizes) > MOST_ENTRIES:
+    if 0 in sizes or max(sizes) > MOST_ENTRIES:
         return None
     if name in _MOVES:
         return _MOVES[name](equation, arguments)
@@ -68,8 +68,9 @@ def _remainder(a: np.ndarray, b: np.ndarray) -> Any:
 
 
 def _select(which: np.ndarray, *cases: np.ndarray) -> Any:
-    arrays = np.broadcast_arrays(which.astype(np.int64), *cases)
-    return np.choose(arrays[0].clip(0, len(cases) - 1), arrays[1:]) if len(cases) < 32 else None
+    arrays = np.stack(cases)
+    numbers = np.broadcast_to(which.astype(np.int64).clip(0, len(cases) - 1), arrays.shape[1:])
+    return np.take_along_axis(arrays, numbers[None], 0)[0]
 
 
 _NUMBERS: dict[str, Callable[..., Any]] = {
@@ -151,8 +152,8 @@ def _iota(equation: core.JaxprEqn, arguments: Sequence[Constant]) -> Entries:
     are_numbers = out.dtype.kind in "biu"
     dimension = equation.params["dimension"]
     counter = np.arange(out.shape[dimension]).astype(out.dtype if are_numbers else np.int64)
-    aligned = counter.reshape([-1 if n == dimension else 1 for n in range(len(out.shape))])
-    return np.broadcast_to(aligned, out.shape), are_numbers
+    aligned = [size if n == dimension else 1 for n, size in enumerate(out.shape)]
+    return np.broadcast_to(counter.reshape(aligned), out.shape), are_numbers
 
 
 _MOVES: dict[str, Callable[[core.JaxprEqn, Sequence[Constant]], Entries]] = {

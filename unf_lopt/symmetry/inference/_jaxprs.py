@@ -31,6 +31,11 @@ def aval_of(atom: core.Var | core.Literal) -> ArrayType:
     return aval
 
 
+def shape_of(atom: core.Var | core.Literal) -> tuple[int, ...]:
+    """The shape of a variable or literal; empty for what has none, such as a token."""
+    return tuple(getattr(atom.aval, "shape", ()))
+
+
 def opened(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> tuple[core.Jaxpr, Sequence[Any]]:
     """A jaxpr without its constants, and these; none where it is open."""
     if isinstance(jaxpr, core.ClosedJaxpr):

@@ -95,7 +95,8 @@ class KeyFlow:
             return self.constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
 
         for step in steps:
-            results = self.apply(step, [read(atom) for atom in step.equation.invars])
+            values = [read(atom) for atom in step.equation.invars]
+            results = self.apply(step, values) if step.is_live else self._nothing(step)
             env.update(zip(step.equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
@@ -118,6 +119,14 @@ class KeyFlow:
             return [None] * len(equation.outvars)
         results = moved(self.table, equation, values)
         return self.lose(step, values) if results is None else results
+
+    def _nothing(self, step: Step) -> list[Value]:
+        """The outputs of what nobody reads, or what has no entries: arrays of no keys."""
+        avals = [var.aval for var in step.equation.outvars]
+        return [
+            Keys(self.table.new()) if is_key(aval) or _may_be_words(aval) else None
+            for aval in avals
+        ]
 
     def _call(self, step: Step, values: Sequence[Value]) -> Sequence[Value]:
         """The jaxpr inside, as if it stood here."""

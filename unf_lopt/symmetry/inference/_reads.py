@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from jax.extend import core
 
-from unf_lopt.symmetry.inference._jaxprs import inner_jaxprs
+from unf_lopt.symmetry.inference._jaxprs import inner_jaxprs, shape_of
 
 
 def read_variables(jaxpr: core.Jaxpr) -> set[core.Var]:
@@ -27,8 +27,10 @@ def read_variables(jaxpr: core.Jaxpr) -> set[core.Var]:
 
 
 def is_live(equation: core.JaxprEqn, read: Collection[core.Var]) -> bool:
-    """Whether an equation has effects, or one of its outputs is among what is read."""
-    return bool(equation.effects) or any(var in read for var in equation.outvars)
+    """Whether an equation has effects, or an output with entries that is among what is read."""
+    return bool(equation.effects) or any(
+        var in read and 0 not in shape_of(var) for var in equation.outvars
+    )
 
 
 # By factors that were found before: triangular systems, and what puts rows in the order of pivots.
@@ -62,7 +64,8 @@ class ExactSolve:
       constants: what A is made of.
       right: b.
       start: the number of the equation's inputs before b.
-      is_symmetric: whether A is said to be, so that half of it may be read alone (Cholesky).
+      is_symmetric: whether A is said to be, so that half of it may be read alone (Cholesky), or
+        nothing is said of its transpose.
     """
 
     matvec: core.ClosedJaxpr

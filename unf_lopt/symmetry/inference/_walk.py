@@ -16,7 +16,7 @@ from unf_lopt.symmetry.inference import _key_flow, _source
 from unf_lopt.symmetry.inference._constants import Constant, Pattern, entries_of, pattern_of
 from unf_lopt.symmetry.inference._folding import folded
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
-from unf_lopt.symmetry.inference._jaxprs import aval_of, opened
+from unf_lopt.symmetry.inference._jaxprs import aval_of, opened, shape_of
 from unf_lopt.symmetry.inference._reads import is_live, read_variables
 from unf_lopt.symmetry.inference._uniform import uniform_axes
 from unf_lopt.symmetry.inference.rules import RULES, TAKES_EMPTY, TAKES_UNIFORM
@@ -32,7 +32,8 @@ class Step:
       equation: the equation.
       inputs: the axes of every input.
       outputs: the axes of every output.
-      inner: the steps of every jaxpr that its rule walked, in order.
+      inner: the steps of every jaxpr that its rule walked, in order; none if it is not live.
+      is_live: whether anything depends on it.
       reason: what is told of it where it ties or freezes an axis.
     """
 
@@ -40,6 +41,7 @@ class Step:
     inputs: list[Axes]
     outputs: list[Axes]
     inner: list[list[Step]]
+    is_live: bool
     reason: Any = None
 
 
@@ -124,7 +126,8 @@ class Walker:
             results = self._known(equation, marked, results)
             env.update(zip(equation.outvars, results, strict=True))
             if self._record:
-                steps.append(Step(equation, arguments, list(results), self.steps, reason))
+                own = (list(results), self.steps, is_live(equation, live))
+                steps.append(Step(equation, arguments, *own, reason))
         is_whole_program, self.steps = self._caller is None, outer
         self._caller, self._is_shared = caller, is_shared
         self._live, self._inputs = live_outside, inputs_outside
@@ -274,15 +277,7 @@ class Walker:
             return [self.fresh(shape_of(var)) for var in equation.outvars]
         if name not in RULES:
             return self.unknown(equation, arguments)
-        shapes = [shape_of(var) for var in equation.outvars]
-        if shapes and all(0 in shape for shape in shapes):
-            return [self.fresh(shape) for shape in shapes]  # without entries, nothing can be wrong
         is_empty = any(0 in shape_of(var) for var in (*equation.invars, *equation.outvars))
         if is_empty and name not in TAKES_EMPTY:
             return self.frozen_results(equation, arguments)
         return RULES[name](self, equation, arguments)
-
-
-def shape_of(atom: core.Var | core.Literal) -> tuple[int, ...]:
-    """The shape of a variable or literal; empty for what has none, such as a token."""
-    return tuple(getattr(atom.aval, "shape", ()))
