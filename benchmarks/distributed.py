@@ -100,24 +100,15 @@ def member(args: argparse.Namespace) -> None:
 def exchange(group: processes.Group, floats: int, steps: int) -> dict[str, Any]:
     """The mean of vectors over processes, as an outer step takes it."""
     from unf_lopt.outer_training.outer_step import mean_of_rows
-    from unf_lopt.outer_training.workers import ON_ALL, SHARED_OUT, share_out
+    from unf_lopt.outer_training.workers import share_out
 
-    workers = share_out(group.number)
-    mean = jax.jit(
-        jax.shard_map(
-            mean_of_rows,
-            mesh=workers.everywhere,
-            in_specs=SHARED_OUT,
-            out_specs=ON_ALL,
-            check_vma=False,
-        )
-    )
-    rows = workers.of_all(workers.shared_out([jnp.ones(floats)]))
+    workers, mean = share_out(group.number), jax.jit(mean_of_rows)
+    rows = workers.spread([jnp.ones(floats)])
     seconds, cpu = [], []
     for _ in range(steps + 1):
         group.gather("exchange", None)  # so that none waits for another within it
         started, cpu_started = time.perf_counter(), time.process_time()
-        jax.block_until_ready(mean(rows))
+        jax.block_until_ready(mean(workers.gathered(rows)))
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - cpu_started)
     return _figures(f"{floats:,} floats", [0.0], seconds[1:], cpu[1:], 0.0)
@@ -147,12 +138,12 @@ def outer_steps(group: processes.Group, task: str, steps: int) -> dict[str, Any]
     workers = share_out(group.number)
     outer = OuterStep(workers, learner, [estimator], None)
     keys = Keys(*jax.random.split(jax.random.PRNGKey(0), 3))
-    learning = workers.on_all(Learning(learner.init(jax.random.PRNGKey(0)), None))
+    learning = workers.at_home(Learning(learner.init(jax.random.PRNGKey(0)), None))
     unrolls = outer.fresh(learning, jax.random.PRNGKey(1))
     own, other, cpu = [], [], []
     for step in range(steps + 1):
         started, cpu_started = time.perf_counter(), time.process_time()
-        found, unrolls = outer.estimate(learning, unrolls, {}, keys, step)
+        found, unrolls = outer.estimate(learning, unrolls, outer.batches(step), keys, step)
         jax.block_until_ready(found)
         own.append(time.perf_counter() - started)
         with group.waiting(f"outer step {step}"):

@@ -3,9 +3,9 @@
 Every optimizer gets the same task, PES settings, meta-optimizer and perturbation seeds. Prints a
 table and writes JSON: the median time of an outer step, its CPU time, inner steps a second, the
 ratio to Deep Sets, the time to the first step (tracing and compiling), and the mean meta-loss of
-the last steps. With ``--calls`` every optimizer takes part twice: with an outer step as one
-compiled program, as outer training has it, and with the estimator's own calls, which draw batches
-on the host in between.
+the last steps. With ``--calls`` every optimizer takes part twice: with an outer step compiled, as
+outer training has it, and with the estimator's own calls, which draw batches on the host in
+between.
 
     python benchmarks/outer_step.py --task=docs_transformer --only unf learned_sgdm
 
@@ -97,21 +97,24 @@ class Contestant:
         return gradient.mean_loss
 
 
-class OneProgram(Contestant):
-    """The same with an outer step as one compiled program."""
+class Compiled(Contestant):
+    """The same with an outer step as outer training has it."""
 
     def start(self, key: jax.Array) -> None:
         """Inner runs before the first step."""
         workers = share_out(1)
         self._outer = OuterStep(workers, self.learner, self.estimators, None)
         self._keys = Keys(*jax.random.split(key, 3))
-        self._learning = workers.on_all(Learning(self.state, None))
+        self._learning = workers.at_home(Learning(self.state, None))
         self.unrolls = self._outer.fresh(self._learning, key)
 
     def take(self, number: int) -> float:
         """Takes it; returns the meta-loss."""
-        self._learning, self.unrolls, report = self._outer.take(
-            self._learning, self.unrolls, {}, (0.0, 0.0), self._keys, number
+        rows, self.unrolls = self._outer.estimate(
+            self._learning, self.unrolls, self._outer.batches(number), self._keys, number
+        )
+        self._learning, report = self._outer.update(
+            self._learning, rows, (0.0, 0.0), self._keys, number
         )
         return float(report.mean_loss)
 
@@ -174,7 +177,7 @@ def main() -> None:
     chosen = [*dict.fromkeys([*(args.only or makers), "deep_sets"])]
     running: dict[str, Contestant] = {}
     for name in chosen:
-        running[name] = OneProgram(makers[name](), args)
+        running[name] = Compiled(makers[name](), args)
         if args.calls:
             running[f"{name}, calls"] = Contestant(makers[name](), args)
     for step in range(args.outer_steps):

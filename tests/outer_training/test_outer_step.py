@@ -51,9 +51,9 @@ def learner():
 
 def called(outer, learner, estimator, state, unrolls, worker):
     """What a worker finds by the estimator's own call, with the data where they stand."""
-    ecosystem.move_to(FAMILY.datasets, worker, STEP * (4 if outer.is_one_program else 2**20))
+    ecosystem.move_to(FAMILY.datasets, worker, STEP * (4 if outer.is_compiled else 2**20))
     key, _ = KEYS.of_worker(STEP, worker)
-    own = jax.random.fold_in(key, 0) if outer.is_one_program else jax.random.split(key)[1]
+    own = jax.random.fold_in(key, 0) if outer.is_compiled else jax.random.split(key)[1]
     weights = learner.get_state_for_worker(state)
     return estimator.compute_gradient_estimate(weights, own, unrolls[0])[0]
 
@@ -66,14 +66,14 @@ def test_theta_moves_by_the_mean_of_what_the_workers_find(name, learner, monkeyp
     monkeypatch.setattr(pure, "_LARGEST_ON_DEVICE", 0)  # the ecosystem's calls read on the host
     estimator, workers = ESTIMATORS[name](), share_out(WORKERS)
     outer = OuterStep(workers, learner, [estimator], averaging=0.75)
-    assert outer.is_one_program == (name != "FullES")
+    assert outer.is_compiled == (name != "FullES")
     state = learner.init(jax.random.PRNGKey(0))
     theta = ecosystem.theta_of(learner, state)
-    learning = workers.on_all(Learning(state, theta))
+    learning = workers.at_home(Learning(state, theta))
     runs = outer.fresh(learning, jax.random.PRNGKey(1))
     found = [
         called(outer, learner, estimator, state, own, worker)
-        for worker, own in enumerate(outer.apart(runs))
+        for worker, own in enumerate(jax.device_get(runs))
     ]
     grad = jax.tree.map(lambda *leaves: sum(leaves) / WORKERS, *(own.grad for own in found))
     rows, _ = outer.estimate(learning, runs, outer.batches(STEP), KEYS, STEP)
@@ -97,9 +97,9 @@ def test_theta_moves_by_the_mean_of_what_the_workers_find(name, learner, monkeyp
 def test_what_is_not_finite_changes_nothing(learner):
     workers = share_out(WORKERS)
     outer = OuterStep(workers, learner, [ESTIMATORS["HorizonES"]()], averaging=None)
-    learning = workers.on_all(Learning(learner.init(jax.random.PRNGKey(0)), None))
+    learning = workers.at_home(Learning(learner.init(jax.random.PRNGKey(0)), None))
     size = 2 + sum(leaf.size for leaf in jax.tree.leaves(LOPT.init(KEYS.data)))
-    rows = jnp.ones((WORKERS, size)).at[1, 0].set(jnp.nan)
+    rows = list(jnp.ones((WORKERS, size)).at[1, 0].set(jnp.nan))
     after, report = outer.update(learning, rows, (0.0, 0.0), KEYS, STEP)
     assert not report.finite
     jax.tree.map(np.testing.assert_array_equal, after, learning)

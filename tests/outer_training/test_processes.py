@@ -30,9 +30,9 @@ BINDINGS = (
 CONFIGS = ("--config_file=digits_mlp.gin", "--config_file=small.gin")
 
 
-def flags(folder, *bindings):
+def flags(folder, *bindings, configs=CONFIGS):
     given = [f"--gin_bindings={binding}" for binding in (*TINY, *BINDINGS, *bindings)]
-    return [*CONFIGS, *given, f"--train_log_dir={folder}"]
+    return [*configs, *given, f"--train_log_dir={folder}"]
 
 
 def launched(folder, processes, *bindings, restarts=0):
@@ -130,13 +130,38 @@ def test_four_processes_and_then_two(alone, tmp_path):
     assert_same_run(alone, folder, STEPS, WORKERS)
 
 
-# With four, each has one worker: an axis of one is not to be rounded otherwise.
+def with_devices(devices, arguments):
+    xla = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    command = [sys.executable, "-m", "unf_lopt.train", *arguments]
+    subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": xla})
+
+
 @pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_devices_of_one_process(devices, alone, tmp_path):
-    xla = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    command = [sys.executable, "-m", "unf_lopt.train", *flags(tmp_path)]
-    subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": xla})
+    with_devices(devices, flags(tmp_path))
     assert_same_run(alone, tmp_path, STEPS, WORKERS)
+
+
+@pytest.mark.parametrize("several", ["devices", pytest.param("processes", marks=pytest.mark.slow)])
+def test_the_same_of_the_optimizer_with_the_most_parts(several, tmp_path):
+    """Compiled for two devices at once, its meta-gradients were rounded otherwise."""
+    bindings = (
+        *("LOPT = @unf_controller()", "unf_controller.width = 2", "SHORTEST_HORIZON = 4"),
+        *("unf_controller.hypergradient = True", "unf_controller.extents = True"),
+        *("unf_controller.rows_and_columns = True", "train.theta_averaging = 0.9"),
+        *("HorizonES.num_pairs = 2", "HorizonES.std = {'scalars': 0.1, 'controller': 0.02}"),
+        *("OUTER_LEARNING_RATE = {'scalars': 0.05, 'controller': 0.005}", "NUM_WORKERS = 2"),
+        "OUTER_STEPS = 3",
+    )
+    configs = ("--config_file=digits_mlp.gin", "--config_file=mixed.gin")
+    one, two = (flags(tmp_path / name, *bindings, configs=configs) for name in ("one", "two"))
+    if several == "devices":
+        with_devices(2, two)
+    else:
+        command = [sys.executable, "-m", "unf_lopt.launch", "--processes=2", "--", *two]
+        subprocess.run(command, check=True)
+    assert main(["train", *one]) == 0
+    assert_same_run(tmp_path / "one", tmp_path / "two", 3, workers=2)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tests.configs import configure
 from unf_lopt import ecosystem, evaluation, optimizers, register, runs
 from unf_lopt.outer_training import train
 from unf_lopt.outer_training.diagnosis import TrainingError
+from unf_lopt.tasks.image_mlp import digits_mlp_family
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +218,16 @@ def test_a_stranger_says_how_it_is_measured_and_not_where(tmp_path):
     bound = gin.get_bindings("evaluate")
     assert bound["num_seeds"] == 4 and bound["baselines"] == ("nadamw",)
     assert bound.keys().isdisjoint({"cache_dir", "thetas", "tasks", "output_dir"})
+
+
+def test_a_run_whose_family_has_another_objective_is_evaluated_on_it(tmp_path):
+    config = (
+        "HORIZON = 10\nTASK_FAMILY = @with_objective()\nLOPT = @learned_sgdm()\n"
+        "with_objective.task_family = @digits_mlp_family()\n"
+    )
+    gin.clear_config()
+    evaluation.bind_run(hostile_folder(tmp_path / "run", config))
+    assert gin.get_bindings("evaluate")["task_family"].name == digits_mlp_family().name
 
 
 def _refuse(*args, **kwargs):

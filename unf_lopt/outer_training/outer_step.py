@@ -1,9 +1,10 @@
-"""An outer step as one compiled program: inner training, meta-gradients, their mean, theta."""
+"""An outer step, compiled: inner training and meta-gradients of every worker, then theta."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+import concurrent.futures
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from unf_lopt import ecosystem
 from unf_lopt._types import PyTree
-from unf_lopt.outer_training.workers import AXIS, ON_ALL, SHARED_OUT, Workers
+from unf_lopt.outer_training.workers import Workers
 
 Key = jax.Array | np.ndarray
 
@@ -76,9 +77,10 @@ class Report(NamedTuple):
 class OuterStep:
     """The programs of a run.
 
-    A worker's estimate is computed by a loop over the workers of a device, so that it is the same
-    computation whatever their number: batched over several workers it would be rounded otherwise.
-    Every worker's meta-gradient is gathered, and they are summed in the order of workers.
+    One program computes a worker's estimate, on one device, and another theta's update from all of
+    them. They are the same whatever the number of processes and devices, and between them numbers
+    are only moved: one program over several devices would be compiled, and so rounded, otherwise
+    than over one. Meta-gradients are added in the order of workers.
 
     Args:
       workers: how they are shared out.
@@ -94,25 +96,12 @@ class OuterStep:
         self._estimators = list(estimators)
         pure = [ecosystem.pure_estimator(own) for own in self._estimators]
         self._pure = [own for own in pure if own is not None]
-        self.is_one_program = len(self._pure) == len(self._estimators)
-        self._count = np.int32(len(workers.own) // workers.mesh.size)
-        self._numbers = np.asarray(workers.own, np.int32)
-        self._update = self._over(
-            self._updated, workers.everywhere, (ON_ALL, SHARED_OUT, SHARED_OUT, ON_ALL), ON_ALL
-        )
-        shared = (ON_ALL, SHARED_OUT, SHARED_OUT, SHARED_OUT, ON_ALL, ON_ALL, ON_ALL)
-        self._estimate = self._over(
-            self._estimates, workers.mesh, shared, (SHARED_OUT, SHARED_OUT), donated=(1,)
-        )
-        self._whole = self._over(
-            self._taken,
-            workers.mesh,
-            (*shared[:4], SHARED_OUT, *shared[4:]),
-            (ON_ALL, SHARED_OUT, ON_ALL),
-            donated=(0, 1),
-        )
+        self.is_compiled = len(self._pure) == len(self._estimators)
+        self._estimate = jax.jit(self._of_worker, donate_argnums=1)
+        self._update = jax.jit(self._updated)
+        self._threads = concurrent.futures.ThreadPoolExecutor(len(workers.devices))
 
-    def fresh(self, learning: Learning, key: Key) -> PyTree:
+    def fresh(self, learning: Learning, key: Key) -> list[PyTree]:
         """Inner runs at their start, of every worker of this process.
 
         Args:
@@ -120,7 +109,7 @@ class OuterStep:
           key: for all workers.
         """
         weights = self._weights(learning)
-        return self.stacked(
+        return self._workers.spread(
             [
                 ecosystem.init_unroll_states(
                     weights, self._estimators, jax.random.fold_in(key, number)
@@ -129,18 +118,10 @@ class OuterStep:
             ]
         )
 
-    def stacked(self, unrolls: Sequence[PyTree]) -> PyTree:
-        """The workers' inner runs as a step takes them."""
-        return self._workers.shared_out(unrolls) if self.is_one_program else list(unrolls)
-
-    def apart(self, unrolls: PyTree) -> list[PyTree]:
-        """What :meth:`stacked` made, for each worker by itself, on the host."""
-        return self._workers.apart(unrolls) if self.is_one_program else jax.device_get(unrolls)
-
-    def batches(self, step: int) -> PyTree:
+    def batches(self, step: int) -> list[PyTree]:
         """What the host has to read for a step: can be called while the one before is computed."""
-        if not any(own.on_host() for own in self._pure) or not self.is_one_program:
-            return {}
+        if not any(own.on_host() for own in self._pure) or not self.is_compiled:
+            return [{}] * len(self._workers.own)
         read = [
             {
                 str(number): own.read(worker * len(self._pure) + number, step)
@@ -148,31 +129,52 @@ class OuterStep:
             }
             for worker in self._workers.own
         ]
-        return self._workers.shared_out(read)
+        return self._workers.spread(read)
 
     def estimate(
-        self, learning: Learning, unrolls: PyTree, batches: PyTree, keys: Keys, step: int
-    ) -> tuple[jax.Array, PyTree]:
+        self,
+        learning: Learning,
+        unrolls: Sequence[PyTree],
+        batches: Sequence[PyTree],
+        keys: Keys,
+        step: int,
+    ) -> tuple[list[jax.Array], list[PyTree]]:
         """The meta-gradients of this process's workers, for :meth:`update`, and their next runs.
 
         Args:
           learning: theta.
-          unrolls: inner runs, which are used up.
+          unrolls: inner runs of each worker, which are used up.
           batches: of this step.
           keys: of the run.
           step: outer steps before this one.
         """
-        if not self.is_one_program:
+        if not self.is_compiled:
             return self._called(self._weights(learning), unrolls, keys, step)
-        state = self._workers.here(learning.learner_state)
-        return self._estimate(
-            state, unrolls, batches, self._numbers, keys, np.int32(step), self._count
-        )
+
+        def on(device: Any, places: range) -> list[tuple[jax.Array, PyTree]]:
+            state, own_keys = jax.device_put((learning.learner_state, keys), device)
+            return [
+                self._estimate(
+                    state,
+                    unrolls[place],
+                    batches[place],
+                    np.int32(self._workers.own[place]),
+                    own_keys,
+                    np.int32(step),
+                )
+                for place in places
+            ]
+
+        # It is traced once, for the first device, and then compiled for all others at a time.
+        first, *others = self._workers.by_device
+        found = [on(*first), *self._threads.map(lambda own: on(*own), others)]
+        rows, after = zip(*itertools.chain(*found), strict=True)
+        return list(rows), list(after)
 
     def update(
         self,
         learning: Learning,
-        found: jax.Array,
+        rows: Sequence[jax.Array],
         told: Sequence[float],
         keys: Keys,
         step: int,
@@ -181,96 +183,26 @@ class OuterStep:
 
         Args:
           learning: theta before.
-          found: the meta-gradients.
+          rows: the meta-gradients of this process's workers.
           told: numbers of this process's, whose largest the report has.
           keys: of the run.
           step: outer steps before this one.
         """
-        own = self._workers.shared_out([np.asarray(told, np.float32)] * len(self._workers.own))
-        found, own = self._workers.of_all((found, own))
-        return self._update(learning, found, own, jax.random.fold_in(keys.updates, step))
-
-    def take(
-        self,
-        learning: Learning,
-        unrolls: PyTree,
-        batches: PyTree,
-        told: Sequence[float],
-        keys: Keys,
-        step: int,
-    ) -> tuple[Learning, PyTree, Report]:
-        """A whole step of a run that has one process."""
-        own = np.tile(np.asarray(told, np.float32), (len(self._workers.own), 1))
-        return self._whole(
-            learning, unrolls, batches, self._numbers, own, keys, np.int32(step), self._count
-        )
-
-    def _over(
-        self, function: Callable, mesh: Any, inputs: Any, outputs: Any, donated: tuple = ()
-    ) -> Callable:
-        sharded = jax.shard_map(
-            function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
-        )
-        return jax.jit(sharded, donate_argnums=donated)
-
-    def _taken(
-        self,
-        learning: Learning,
-        unrolls: PyTree,
-        batches: PyTree,
-        numbers: jax.Array,
-        told: jax.Array,
-        keys: Keys,
-        step: jax.Array,
-        count: jax.Array,
-    ) -> tuple[Learning, PyTree, Report]:
-        found, unrolls = self._estimates(
-            learning.learner_state, unrolls, batches, numbers, keys, step, count
-        )
-        key = jax.random.fold_in(keys.updates, step)
-        learning, report = self._updated(learning, found, told, key)
-        return learning, unrolls, report
-
-    def _estimates(
-        self,
-        learner_state: PyTree,
-        unrolls: PyTree,
-        batches: PyTree,
-        numbers: jax.Array,
-        keys: Keys,
-        step: jax.Array,
-        count: jax.Array,
-    ) -> tuple[jax.Array, PyTree]:
-        """Every worker's meta-gradient, meta-loss and inner steps as a row, and its next runs."""
-        weights = self._learner.get_state_for_worker(learner_state)
-        template = ravel_pytree(_row(weights.theta))[0]
-        here = len(numbers)
-        unrolls, batches, numbers = jax.tree.map(_two_at_least, (unrolls, batches, numbers))
-
-        def of_worker(place: jax.Array, carry: tuple) -> tuple:
-            unrolls, rows = carry
-            at = functools.partial(jax.tree.map, lambda leaf: _at(leaf, place))
-            row, after = self._of_worker(
-                weights, at(unrolls), at(batches), numbers[place], keys, step
-            )
-            unrolls = jax.tree.map(lambda leaf, new: _replaced(leaf, new, place), unrolls, after)
-            return unrolls, _replaced(rows, row, place)
-
-        rows = jnp.zeros((len(numbers), template.size), template.dtype)
-        # The count is not known when it is compiled: the compiler must not unroll the loop for few
-        # workers, or what it fuses, and so the last bits, would depend on their number.
-        unrolls, rows = jax.lax.fori_loop(0, count, of_worker, (unrolls, rows))
-        return rows[:here], jax.tree.map(lambda leaf: leaf[:here], unrolls)
+        own = self._workers.spread([np.asarray(told, np.float32)] * len(rows))
+        found, numbers = self._workers.gathered(list(zip(rows, own, strict=True)))
+        return self._update(learning, found, numbers, jax.random.fold_in(keys.updates, step))
 
     def _of_worker(
         self,
-        weights: Any,
+        learner_state: PyTree,
         states: Sequence[PyTree],
         batches: Mapping[str, PyTree],
         worker: jax.Array,
         keys: Keys,
         step: jax.Array,
     ) -> tuple[jax.Array, list[PyTree]]:
+        """A worker's meta-gradient, meta-loss and inner steps as a row, and its next runs."""
+        weights = self._learner.get_state_for_worker(learner_state)
         own_key, data_key = keys.of_worker(step, worker)
         outs = [
             own.estimate(
@@ -289,7 +221,7 @@ class OuterStep:
 
     def _called(
         self, weights: Any, unrolls: Sequence[PyTree], keys: Keys, step: int
-    ) -> tuple[jax.Array, list[PyTree]]:
+    ) -> tuple[list[jax.Array], list[PyTree]]:
         """The same with estimators that draw from the host in between, one worker at a time."""
         rows, after = [], []
         for worker, states in zip(self._workers.own, unrolls, strict=True):
@@ -303,13 +235,12 @@ class OuterStep:
             found = ecosystem.compute_gradient(weights, self._estimators, states, own_key)
             rows.append(ravel_pytree(_row(found.grad, found.mean_loss, jnp.nan))[0])
             after.append(found.unroll_states)
-        return self._workers.shared_out(rows), after
+        return self._workers.spread(rows), after
 
     def _updated(
         self, learning: Learning, rows: jax.Array, told: jax.Array, key: jax.Array
     ) -> tuple[Learning, Report]:
         mean = mean_of_rows(rows)
-        largest = jnp.max(jax.lax.all_gather(told, AXIS, tiled=True), axis=0)
         theta = self._theta(learning.learner_state)
         gradient, mean_loss, inner_steps = ravel_pytree(_row(theta))[1](mean)
         finite = jnp.isfinite(mean[:-1]).all()
@@ -330,13 +261,13 @@ class OuterStep:
             finite,
             optax.global_norm(gradient),
             inner_steps * self._workers.number,
-            largest,
+            jnp.max(told, axis=0),
         )
         return learning, report
 
     def _weights(self, learning: Learning) -> Any:
         """Theta as the estimators take it, on one device."""
-        on_host = jax.device_get(self._workers.here(learning.learner_state))
+        on_host = jax.device_get(learning.learner_state)
         return self._learner.get_state_for_worker(jax.tree.map(jnp.asarray, on_host))
 
     def _theta(self, learner_state: PyTree) -> PyTree:
@@ -344,33 +275,9 @@ class OuterStep:
 
 
 def mean_of_rows(rows: jax.Array) -> jax.Array:
-    """The mean of all workers' rows, added in the order of workers; within a mapped program.
-
-    A reduction by the devices would add in an order that depends on their number.
-
-    Args:
-      rows: of the workers of this device, ``[workers, n]``.
-    """
-    rows = jax.lax.all_gather(rows, AXIS, tiled=True)
+    """The mean of all workers' rows ``[workers, n]``, added in the order of workers."""
     total = jax.lax.fori_loop(1, len(rows), lambda i, sum_: sum_ + rows[i], rows[0])
     return total / len(rows)
-
-
-def _at(leaf: jax.Array, place: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_index_in_dim(leaf, place, keepdims=False)
-
-
-def _replaced(leaf: jax.Array, new: jax.Array, place: jax.Array) -> jax.Array:
-    """With another row at a place; this is no scatter, which compiles and runs slower."""
-    return jax.lax.dynamic_update_index_in_dim(leaf, new.astype(leaf.dtype), place, 0)
-
-
-def _two_at_least(leaf: jax.Array) -> jax.Array:
-    """With the only worker twice, of which the second is not computed.
-
-    An axis of one the compiler leaves out, and rounds what comes after otherwise.
-    """
-    return leaf if len(leaf) > 1 else jnp.concatenate([leaf, leaf])
 
 
 def _row(gradient: PyTree, loss: Any = 0.0, inner_steps: Any = 0.0) -> tuple:

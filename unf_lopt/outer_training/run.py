@@ -78,7 +78,7 @@ class Run:
             np.asarray(own) for own in jax.random.split(key, 7)
         )
         self._keys = Keys(*keys)
-        theta = load_theta(init_theta_from, lopt)[0] if init_theta_from else None
+        theta = None if init_theta_from is None else load_theta(init_theta_from, lopt)[0]
         if learner is not None and theta is not None:
             raise ValueError("train: a learner that is given has a theta; leave init_theta_from.")
         self._learner = learner or ecosystem.make_learner(
@@ -89,7 +89,8 @@ class Run:
         """Makes the state before the first outer step."""
         self._estimators = list(estimators)
         self._outer = OuterStep(self._workers, self._learner, self._estimators, self._averaging)
-        learner_state = self._workers.on_all(self._learner.init(self._init_key))
+        first = self._learner.init(jnp.asarray(self._init_key))
+        learner_state = self._workers.at_home(first)
         average = None
         if self._averaging is not None:  # in buffers of its own: both are donated to a step
             average = jax.tree.map(jnp.copy, self._theta(learner_state))
@@ -104,8 +105,8 @@ class Run:
         if not saved.has_checkpoints():
             return
         state = saved.restore(self._state())
-        self._learning = self._workers.on_all(Learning(state.learner_state, state.average))
-        self._unrolls = self._outer.stacked([state.unroll_states[n] for n in self._workers.own])
+        self._learning = self._workers.at_home(Learning(state.learner_state, state.average))
+        self._unrolls = self._workers.spread([state.unroll_states[n] for n in self._workers.own])
         self.outer_step, self.skipped = state.outer_step, state.skipped
         self.seconds = state.seconds
         if self._group.leads:
@@ -151,19 +152,15 @@ class Run:
 
     def _take(self, batches: Any, request: int, step: int) -> Report:
         """An outer step, computed to its end."""
-        if self._workers.alone and self._outer.is_one_program:
-            self._learning, self._unrolls, report = self._outer.take(
-                self._learning, self._unrolls, batches, (request, 0.0), self._keys, step
-            )
-            self._batches = self._outer.batches(step + 1)
-            return jax.block_until_ready(report)
         started = time.monotonic()
         found, self._unrolls = self._outer.estimate(
             self._learning, self._unrolls, batches, self._keys, step
         )
         self._batches = self._outer.batches(step + 1)
-        jax.block_until_ready(found)
-        told = request, time.monotonic() - started
+        told = request, 0.0
+        if not self._workers.alone:  # whose own work is told apart from the others'
+            jax.block_until_ready(found)
+            told = request, time.monotonic() - started
         with self._group.waiting(f"outer step {step + 1}"):
             self._learning, report = self._outer.update(
                 self._learning, found, told, self._keys, step
@@ -201,7 +198,7 @@ class Run:
 
     def _state(self) -> TrainingState:
         learning = jax.tree.map(np.asarray, self._learning)
-        unrolls = self._outer.apart(self._unrolls)
+        unrolls = jax.device_get(self._unrolls)
         return TrainingState(
             learner_state=learning.learner_state,
             unroll_states=dict(zip(self._workers.own, unrolls, strict=True)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,13 +29,14 @@ class Workers:
     Attributes:
       number: how many the run has.
       own: the numbers of this process's.
-      mesh: the devices of this process that compute, each for equally many of its workers.
+      devices: those of this process that compute, each for equally many of its workers. On the
+        first theta is learned.
       everywhere: those of all processes.
     """
 
     number: int
     own: range
-    mesh: Mesh
+    devices: tuple[Any, ...]
     everywhere: Mesh
 
     @property
@@ -42,9 +44,16 @@ class Workers:
         """Whether there is one process."""
         return len(self.own) == self.number
 
+    @property
+    def by_device(self) -> list[tuple[Any, range]]:
+        """The places among this process's workers that each of its devices computes."""
+        share = len(self.own) // len(self.devices)
+        starts = range(0, len(self.own), share)
+        return [(own, range(at, at + share)) for own, at in zip(self.devices, starts, strict=True)]
+
     def describe(self) -> str:
         """Workers, processes and devices, in a line."""
-        used, there = self.mesh.size, jax.local_device_count()
+        used, there = len(self.devices), jax.local_device_count()
         text = f"{self.number} worker(s) on {self.everywhere.size} device(s)"
         if not self.alone:
             text += f" of {jax.process_count()} processes"
@@ -55,49 +64,52 @@ class Workers:
             )
         return text
 
-    def shared_out(self, trees: Sequence[PyTree]) -> PyTree:
-        """Trees of this process's workers, stacked, each on the device of its worker."""
-        sharding = NamedSharding(self.mesh, SHARED_OUT)
-        return jax.tree.map(
-            lambda *leaves: jax.device_put(jnp.stack([jnp.asarray(x) for x in leaves]), sharding),
-            *trees,
-        )
+    def at_home(self, tree: PyTree) -> PyTree:
+        """A copy of a tree on the device on which theta is learned."""
+        return jax.device_put(jax.tree.map(_copy, tree), self.devices[0])
 
-    def apart(self, stacked: PyTree) -> list[PyTree]:
-        """What :meth:`shared_out` stacked, on the host."""
-        on_host = jax.device_get(stacked)
-        return [jax.tree.map(lambda leaf, i=i: leaf[i], on_host) for i in range(len(self.own))]
+    def spread(self, trees: Sequence[PyTree]) -> list[PyTree]:
+        """Copies of a tree of each of this process's workers, on the device of its worker."""
+        return [
+            jax.device_put(jax.tree.map(_copy, trees[place]), device)
+            for device, places in self.by_device
+            for place in places
+        ]
 
-    def on_all(self, tree: PyTree) -> PyTree:
-        """A tree that all processes have, on every device."""
-        sharding = NamedSharding(self.everywhere, ON_ALL)
-        return jax.tree.map(
-            lambda leaf: jax.make_array_from_process_local_data(
-                sharding, np.asarray(jnp.asarray(leaf))
-            ),
-            tree,
-        )
+    def gathered(self, rows: Sequence[PyTree]) -> PyTree:
+        """The arrays of all processes' workers, stacked, where theta is learned.
 
-    def of_all(self, shares: PyTree) -> PyTree:
-        """Arrays of which every process has its workers' share, as arrays of all processes."""
-        return self._on(self.everywhere, SHARED_OUT, shares, self.number)
+        They are only moved: no number is computed, so none depends on how many devices there are.
 
-    def here(self, tree: PyTree) -> PyTree:
-        """Arrays that are on every device, as arrays of this process's devices."""
-        return self._on(self.mesh, ON_ALL, tree, None)
-
-    def _on(self, mesh: Mesh, spec: PartitionSpec, tree: PyTree, length: int | None) -> PyTree:
-        """The same buffers as arrays of another mesh; nothing is copied."""
+        Args:
+          rows: of this process's workers, each on its device.
+        """
         if self.alone:
-            return tree
-        sharding = NamedSharding(mesh, spec)
+            at_home = (jax.device_put(row, self.devices[0]) for row in rows)
+            return jax.tree.map(lambda *own: jnp.stack(own), *at_home)
+        of_devices = [
+            jax.tree.map(lambda *own: jnp.stack(own), *(rows[place] for place in places))
+            for _, places in self.by_device
+        ]
+        sharding = NamedSharding(self.everywhere, SHARED_OUT)
 
-        def moved(leaf: jax.Array) -> jax.Array:
-            shape = leaf.shape if length is None else (length, *leaf.shape[1:])
-            buffers = [shard.data for shard in leaf.addressable_shards]
-            return jax.make_array_from_single_device_arrays(shape, sharding, buffers)
+        def joined(*own: jax.Array) -> jax.Array:
+            shape = (self.number, *own[0].shape[1:])
+            return jax.make_array_from_single_device_arrays(shape, sharding, list(own))
 
-        return jax.tree.map(moved, tree)
+        on_all = _moved_to_all(jax.tree.map(joined, *of_devices), self.everywhere)
+        return jax.tree.map(lambda leaf: leaf.addressable_data(0), on_all)
+
+
+def _copy(leaf: Any) -> jax.Array:
+    """In a buffer of its own, to be donated, and of a type that a step does not change."""
+    copy = jnp.array(leaf)
+    return jax.lax.convert_element_type(copy, copy.dtype) if copy.weak_type else copy
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _moved_to_all(tree: PyTree, mesh: Mesh) -> PyTree:
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, ON_ALL))
 
 
 def share_out(number: int) -> Workers:
@@ -128,6 +140,6 @@ def share_out(number: int) -> Workers:
     return Workers(
         number,
         range(first, first + share),
-        Mesh(np.asarray(by_process[jax.process_index()][:used]), (AXIS,)),
+        tuple(by_process[jax.process_index()][:used]),
         Mesh(np.asarray(everywhere).ravel(), (AXIS,)),
     )
