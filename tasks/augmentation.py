@@ -4,6 +4,7 @@ One theta that is to serve many networks is trained on many. What is varied is d
 configured (sizes, which are compiled in) or when an inner run begins (scales).
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ def augmented(
 
     Raises:
       ValueError: a scale that is not positive and finite, or another level.
+      TypeError: something is no task family.
     """
     if not (math.isfinite(log_scale) and log_scale > 0):
         raise ValueError(f"augmented(log_scale={log_scale}): must be positive and finite.")
@@ -43,8 +45,13 @@ def augmented(
             f"augmented(level={level!r}): must be 'tensor' or 'global'; a scale for every entry "
             "would leave no symmetry."
         )
-    if isinstance(task_family, Sequence):
+    if isinstance(task_family, list | tuple):
         return [augmented(own, log_scale, level) for own in task_family]
+    if not isinstance(task_family, ecosystem.TaskFamily):
+        raise TypeError(
+            f"augmented(task_family={type(task_family).__name__}): must be a task family, such as "
+            "@digits_mlp_family(), or a list of them."
+        )
     scales = (math.exp(-log_scale), math.exp(log_scale))
     family = ecosystem.ReparamWeightsFamily(task_family, level, scales)
     family._name = f"{task_family.name}_Reparametrized"
@@ -65,10 +72,13 @@ def varied_families(
       values: of the option, such as those of :func:`drawn_sizes`.
 
     Raises:
-      ValueError: there are no values.
+      ValueError: there are no values, or the family has no such option.
     """
-    if not len(values):
-        raise ValueError("varied_families(values=()): at least one value is needed.")
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise ValueError(f"varied_families(values={values}): at least one value is needed.")
+    options = list(inspect.signature(family).parameters)
+    if option not in options:
+        raise ValueError(f"varied_families(option={option!r}): must be one of {options}.")
     return [family(**{option: value}) for value in values]
 
 
@@ -96,9 +106,11 @@ def drawn_sizes(
     Raises:
       ValueError: a range is empty or not positive, or there are not as many networks in it.
     """
-    for name, (least, most) in {"widths": widths, "depths": depths}.items():
-        if not 1 <= least <= most:
-            raise ValueError(f"drawn_sizes({name}={(least, most)}): must rise from 1 or more.")
+    for name, ends in {"widths": widths, "depths": depths}.items():
+        if len(ends) != 2 or not 1 <= ends[0] <= ends[1]:
+            raise ValueError(
+                f"drawn_sizes({name}={tuple(ends)}): two numbers that rise from 1 or more."
+            )
     there_are = sum((widths[1] - widths[0] + 1) ** n for n in range(depths[0], depths[1] + 1))
     if not 1 <= count <= there_are:
         raise ValueError(f"drawn_sizes(count={count}): must be from 1 to {there_are}.")

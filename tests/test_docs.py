@@ -1,5 +1,6 @@
 """The README and the pages of docs/: their Python prints what they say, and their commands run."""
 
+import ast
 import contextlib
 import importlib
 import io
@@ -12,6 +13,7 @@ import sys
 import pytest
 
 from tests.configs import TINY
+from unf_lopt.commands import settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = {
@@ -117,6 +119,15 @@ def test_every_command_is_known(page):
             assert words[1] in names, command
         else:
             assert words[0] in ("pip", "git", "srun", "gcloud"), command
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_bindings_that_are_shown_are_allowed(page):
+    """Of options whose values the table of settings has."""
+    value = r"('[^']*'|\([^)]*\)|True|False|None|[\d.e-]+)(?=[\s`'\"]|$)"
+    for name, parameter, shown in re.findall(rf"\b(\w+)\.(\w+) ?= ?{value}", PAGES[page]):
+        if allowed := settings.SETTINGS.get(name, {}).get(parameter):
+            assert allowed.allows(ast.literal_eval(shown)), f"{name}.{parameter} = {shown}"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -268,10 +268,13 @@ def test_objectives():
         (lambda: NoiseReuseES(FAMILY, None, LONG, trunc_length=0), "trunc_length=0"),
         (lambda: TruncatedBackprop(FAMILY, None, LONG, clip=0.0), "clip=0.0"),
         (lambda: ByPart({}), "at least one part"),
+        (lambda: HorizonES(FAMILY, None, 5), r"HorizonES\(horizons=5\).*@horizons\(\)"),
+        (lambda: TruncatedBackprop(FAMILY, None, LONG, Objective), r"objective=.*@objective\(\)"),
+        (lambda: with_objective(3), "task_family=int"),
     ],
 )
 def test_what_cannot_be_is_refused_at_construction(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make()
 
 

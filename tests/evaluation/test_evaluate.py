@@ -12,9 +12,10 @@ from absl import app
 
 import unf_lopt
 from tests.configs import configure
-from unf_lopt import commands, ecosystem, evaluate
+from unf_lopt import PermutationSpec, commands, ecosystem, evaluate, evaluation, register
 from unf_lopt.evaluation.baselines import BASELINES
 from unf_lopt.evaluation.population import Population
+from unf_lopt.tasks.image_mlp import digits_mlp_family
 
 SEEDS, HORIZON = 10, 20
 VERSIONS = ("release", "main")
@@ -268,3 +269,19 @@ def test_arguments_that_are_missing_or_no_flags_are_named():
         )
     with pytest.raises(app.UsageError, match="not a flag: runs/demo"):
         run("runs/demo")
+
+
+def test_a_run_that_is_compared_says_no_task(runs, tmp_path):
+    """Its theta does not say its optimizer, so that its configuration is read."""
+    flags = [f"--compare={runs[1]}", f"--output_dir={tmp_path}"]
+    with pytest.raises(ValueError, match="None is no task"):
+        run(*flags, "--gin_bindings=evaluate.horizon=20")
+
+
+def test_a_theta_for_one_weight_space_is_refused_on_another_task():
+    here, elsewhere = digits_mlp_family((3,)), digits_mlp_family((4,))
+    spec = PermutationSpec.from_json(ecosystem.spec_of(here).to_json())  # as a file has it
+    trained = evaluation.Trained("mine", register.unf(spec=spec), {}, 1, "")
+    assert trained.on(here).lopt is trained.lopt
+    with pytest.raises(ValueError, match=f"mine is for one weight space.*{elsewhere.name} does"):
+        trained.on(elsewhere)

@@ -87,12 +87,17 @@ def test_gin_trains_on_augmented_networks_of_drawn_sizes():
         (lambda: augmented(digits_mlp_family(), log_scale=0.0), r"log_scale=0\.0"),
         (lambda: augmented(digits_mlp_family(), log_scale=math.inf), "log_scale=inf"),
         (lambda: augmented(digits_mlp_family(), level="entry"), "level='entry'"),
+        (lambda: augmented([digits_mlp_family(), 3]), "task_family=int"),
+        (lambda: augmented("digits_mlp_family"), "task_family=str"),
         (lambda: varied_families(digits_mlp_family, "hidden_sizes", ()), "at least one value"),
+        (lambda: varied_families(digits_mlp_family, "hidden_sizes", 3), "at least one value"),
+        (lambda: varied_families(digits_mlp_family, "sizes", ((3,),)), r"one of \['hidden_sizes'"),
+        (lambda: drawn_sizes(depths=(1,)), r"depths=\(1,\)"),
         (lambda: drawn_sizes(widths=(8, 4)), r"widths=\(8, 4\)"),
         (lambda: drawn_sizes(depths=(0, 4)), r"depths=\(0, 4\)"),
         (lambda: drawn_sizes(count=4, widths=(5, 7), depths=(1, 1)), "from 1 to 3"),
     ],
 )
 def test_options_that_are_none(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make()

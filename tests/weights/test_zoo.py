@@ -164,6 +164,8 @@ def test_settings_that_are_none():
         (r"no setting \['depth'\]", lambda: population_of("sines", depth=3)),
         (r"Addition\(hidden=0\)", lambda: population_of("addition", hidden=0)),
         (r"largest_batch=4\)", lambda: Addition(smallest_batch=5, largest_batch=4)),
+        (r"digits=10\)", lambda: Addition(digits=10)),
+        (r"num_train=1259\)", lambda: population_of("digits_mlp", num_train=1259)),
         (r"base_images=1797\)", lambda: population_of("adapters", base_images=1797)),
         ("'own', 'shared'", lambda: dataclasses.replace(Implicit(), initialization="none")),
         (r"num_models=0", lambda: build_zoo("unused", None, 0)),

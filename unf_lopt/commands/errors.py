@@ -6,6 +6,7 @@ interpreter raises by itself within this project's code is a bug, and shows its 
 
 from __future__ import annotations
 
+import ast
 import dis
 import importlib.metadata
 import importlib.util
@@ -24,6 +25,7 @@ _RAISE = dis.opmap["RAISE_VARARGS"]
 _GIN_ADDS = re.compile(r"\n\s+In (?:call to configurable|file|bindings string) ")
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 _IN_CALL = re.compile(r"In call to configurable '([^']+)'")
+_NOT_BOUND = re.compile(r"No values supplied by Gin or caller for arguments: \[(.+)\]")
 _IN_FILE = re.compile(r'In file "([^"]+)", line (\d+)')
 # Configurables that are commands: that one of them was called says nothing.
 _COMMANDS = ("train", "evaluate")
@@ -44,6 +46,10 @@ def told(error: BaseException) -> str | None:
         return _of_files(error)
     if isinstance(error, UnicodeDecodeError):
         return f"a file that was given is no text in UTF-8: {error}"
+    if isinstance(error, TypeError) and (missing := _NOT_BOUND.search(str(error))):
+        called = _IN_CALL.findall(str(error))[0].rpartition(".")[2]
+        names = [f"{called}.{name}" for name in ast.literal_eval(f"[{missing[1]}]")]
+        return f"{called}: nothing is bound to {' or '.join(names)}, which it needs."
     if _is_for_the_user(error):
         return in_one_line(error)
     return None

@@ -135,19 +135,24 @@ class Made:
       kind: what it is, for the message.
       example: one.
       called: whether it has parentheses.
+      optional: whether it may be None.
     """
 
     kind: str
     example: str
     called: bool = True
+    optional: bool = False
 
     def allows(self, value: Any) -> bool:
         """Whether a value can be one; what is made is seen when it is."""
+        if value is None:
+            return self.optional
         return isinstance(value, Reference) and value.called == self.called
 
     def __str__(self) -> str:
         how = "with its parentheses" if self.called else "without parentheses"
-        return f"{self.kind}, {how}, such as {self.example}"
+        allowed = f"{self.kind}, {how}, such as {self.example}"
+        return allowed + (", or None" if self.optional else "")
 
 
 COUNT = Number(1, _LARGEST, whole=True)
@@ -165,7 +170,7 @@ _STEP = {
     "scalars": OneOf(("log", "raw", "constant", None)),
     "momentum": OneOf(("sum", "average", None)),
     "inputs": OneOf(("raw", "tensor_rms", "channel_rms", None)),
-    "correction": OneOf(("absolute", "relative")),
+    "correction": OneOf(("absolute", "relative", "rescaled")),
     "weight_decay": Number(0),
     "gradient_clip": Number(0, above=True, optional=True),
     "initial_alpha": Number(0, above=True, optional=True),
@@ -188,6 +193,8 @@ _FUNCTIONAL = {
 }
 _MIXED = {
     "task_family": _FUNCTIONAL["task_family"],
+    "directions": Several(Text(), example="('adam', 'normalized')"),
+    "functional": NATURAL,
     "newton_schulz_steps": COUNT,
     "dense_newton_schulz_steps": Number(1, _LARGEST, whole=True, optional=True),
     "heads": FLAG,
@@ -228,6 +235,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "init_theta_from": Text(),
         "save_every_seconds": Number(0),
         "theta_averaging": Number(0, 1, above=True, optional=True),
+        "estimator_fn": Made("a gradient estimator", "@HorizonES", called=False, optional=True),
         "task_families": Several(FAMILY, empty=True),
     },
     "evaluate": {
@@ -290,6 +298,16 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "split": OneOf(("train", "inner_valid")),
     },
     "run_train": {"num_steps": COUNT, "num_estimators": COUNT},
+    "spec_from_names": {"task_family": FAMILY},
+    "varied_families": {
+        "family": Made("what makes task families", "@digits_mlp_family", called=False),
+    },
+    "drawn_sizes": {
+        "count": COUNT,
+        "widths": Several(COUNT, example="(16, 64)"),
+        "depths": Several(COUNT, example="(1, 3)"),
+        "seed": SEED,
+    },
     "single_task_to_family": {"task": Made("a task", "@digits_mlp()")},
     "FixedDimQuadraticFamily": {"dim": COUNT},
     **{

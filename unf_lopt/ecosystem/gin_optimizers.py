@@ -47,6 +47,8 @@ def register_optimizer(
         options = {**_bindings(shared, function), **gin.get_bindings(name), **options}
         space = _space({key: options.pop(key) for key in _OF_SPACE if key in options})
         found = {"verify": space.verify, "randomness": space.randomness}
+        if missing := [own for own in _needed(function) if options.get(own) is None]:
+            raise TypeError(f"{name}: nothing is bound to {name}.{missing[0]}, which it needs.")
         return learned_optimizer(function(**options), space.source, **found)
 
     signature = _signature(function, shared)
@@ -99,6 +101,13 @@ def _takes_all(function: Callable[..., Any]) -> bool:
     """Whether a function has ``**options``, which stand for the shared ones."""
     kinds = (own.kind for own in inspect.signature(function).parameters.values())
     return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _needed(function: Callable[..., Any]) -> list[str]:
+    """The parameters without a default."""
+    parameters = inspect.signature(function).parameters.values()
+    variable = inspect.Parameter.VAR_KEYWORD
+    return [own.name for own in parameters if own.default is own.empty and own.kind != variable]
 
 
 def _space(given: dict[str, Any]) -> WeightSpace:

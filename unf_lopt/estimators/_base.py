@@ -26,6 +26,9 @@ class CompiledEstimator(ecosystem.GradientEstimator):
 
     Attributes:
       is_pure: that its estimate is a pure function, which an outer step may have in its program.
+
+    Raises:
+      TypeError: horizons or objective are something else.
     """
 
     is_pure = True
@@ -33,6 +36,12 @@ class CompiledEstimator(ecosystem.GradientEstimator):
     def __init__(
         self, task_family: Any, learned_opt: Any, horizons: Horizons, objective: Objective
     ):
+        for given, kind in ((horizons, Horizons), (objective, Objective)):
+            if not isinstance(given, kind):
+                name = kind.__name__.lower()
+                raise TypeError(
+                    f"{type(self).__name__}({name}={given!r}): must be what @{name}() makes."
+                )
         self.task_family = task_family
         self.learned_opt = learned_opt
         self.horizons = horizons

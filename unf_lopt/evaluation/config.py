@@ -36,6 +36,11 @@ _LITERALS = (
 _OF_OPTIMIZERS = ("step_options", "weight_space")
 # Functions in these modules make tasks and data, and do nothing else.
 _TASK_MODULES = ("unf_lopt.tasks", "learned_optimization.tasks")
+# Elsewhere these do: specs, and families of tasks.
+_OF_TASKS = (
+    "unf_lopt.ecosystem.task_spec.spec_from_names",
+    "unf_lopt.estimators.objective.with_objective",
+)
 
 
 def bind_run(
@@ -84,7 +89,7 @@ def bind_run(
 def undescribed_optimizer(folder: str | os.PathLike[str], plugins: Collection[str] = ()) -> Any:
     """The learned optimizer of a run whose theta does not say it, as its configuration has it.
 
-    The ecosystem's own loop writes such thetas. Replaces the current gin configuration.
+    The ecosystem's own loop writes such thetas. Clears the current gin configuration.
 
     Args:
       folder: the run's folder, or a theta file.
@@ -100,7 +105,9 @@ def undescribed_optimizer(folder: str | os.PathLike[str], plugins: Collection[st
     if read_theta(folder).optimizer is not None:
         return None
     bind_run(folder, plugins)
-    return gin.get_bindings("evaluate")["lopt"]
+    lopt = gin.get_bindings("evaluate")["lopt"]
+    gin.clear_config()  # its task and horizon are not what is evaluated
+    return lopt
 
 
 def _closure(
@@ -144,7 +151,7 @@ def _require_maker(
     makers = ecosystem.Task, ecosystem.TaskFamily, ecosystem.LearnedOptimizer, ecosystem.Optimizer
     if (inspect.isclass(made) and issubclass(made, makers)) or _is_own_optimizer(name):
         return
-    if made is gin.get_configurable("spec_from_names"):
+    if f"{module}.{_last(name)}" in _OF_TASKS:
         return
     if any(module == own or module.startswith(f"{own}.") for own in (*_TASK_MODULES, *plugins)):
         return

@@ -77,10 +77,10 @@ class Contestant:
         lopt = self.learned_opt
         if not isinstance(lopt, ecosystem.TransformationLearnedOptimizer):
             return self
-        if lopt.spec is not None and lopt.spec.provenance is None:
-            return self
         if lopt.theta_spec is not None:
             _require_space(self.title, lopt, task_family)
+            return self
+        if lopt.spec is not None and lopt.spec.provenance is None:
             return self
         return dataclasses.replace(self, learned_opt=lopt.bind(task_family))
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from unf_lopt._options import check_numbers
 from unf_lopt.symmetry import infer_spec
@@ -18,6 +19,7 @@ from unf_lopt.weights.training import glorot, log_uniform, train_network
 from unf_lopt.weights.zoo import Population
 
 _PLUS, _EQUALS, _VOCABULARY = 10, 11, 12
+_MOST_DIGITS = 9  # numbers are of 32 bits
 Params = dict[str, jax.Array]
 
 
@@ -53,6 +55,8 @@ class Addition:
 
     def __post_init__(self) -> None:
         check_numbers(self)
+        if self.digits > _MOST_DIGITS:
+            raise ValueError(f"Addition(digits={self.digits}): must be at most {_MOST_DIGITS}.")
         for low, high in (("smallest_batch", "largest_batch"), ("lowest_rate", "highest_rate")):
             first, last = getattr(self, low), getattr(self, high)
             if first > last:
@@ -84,17 +88,17 @@ class Addition:
     def loss(
         self,
         params: Params,
-        question: jax.Array,
-        answer: jax.Array,
-        weights: jax.Array | None = None,
-    ) -> jax.Array:
+        question: Int[Array, "n characters"],
+        answer: Int[Array, "n digits"],
+        weights: Float[Array, " n"] | None = None,
+    ) -> Float[Array, ""]:
         """Cross entropy of the answer's digits, with the right ones before each given.
 
         Args:
           params: of a model.
-          question: ``[n, 2·digits + 2]``.
-          answer: ``[n, digits + 1]``.
-          weights: ``[n]``, of the sums in the mean; None for the same of all.
+          question: 2·digits + 2 characters.
+          answer: digits + 1 of them, the last digit first.
+          weights: of the sums in the mean; None for the same of all.
         """
         given = jnp.concatenate([jnp.full_like(answer[:, :1], _EQUALS), answer[:, :-1]], 1)
         inputs = _inputs(params, "decoder")
@@ -107,7 +111,9 @@ class Addition:
         _, losses = jax.lax.scan(step, self._read(params, question), (given.T, answer.T))
         return jnp.average(jnp.mean(losses, axis=0), weights=weights)
 
-    def success(self, params: Params, question: jax.Array, answer: jax.Array) -> jax.Array:
+    def success(
+        self, params: Params, question: Int[Array, "n characters"], answer: Int[Array, "n digits"]
+    ) -> Float[Array, ""]:
         """The share of sums whose whole answer is right, written without help."""
         inputs = _inputs(params, "decoder")
 
@@ -119,8 +125,10 @@ class Addition:
         start = self._read(params, question), jnp.full(len(question), _EQUALS)
         return jnp.mean(jnp.all(jax.lax.scan(step, start, answer.T)[1], axis=0))
 
-    def sums(self, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-        """Random questions ``[count, 2·digits + 2]`` and answers ``[count, digits + 1]``."""
+    def sums(
+        self, key: jax.Array, count: int
+    ) -> tuple[Int[Array, "{count} 2*{self.digits}+2"], Int[Array, "{count} {self.digits}+1"]]:
+        """Random questions and their answers."""
         numbers = jax.random.randint(key, (2, count), 0, 10**self.digits)
         places = 10 ** jnp.arange(self.digits - 1, -1, -1)
         first, second = (own[:, None] // places % 10 for own in numbers)
@@ -155,7 +163,9 @@ class Addition:
         }
         return params, columns
 
-    def _read(self, params: Params, question: jax.Array) -> jax.Array:
+    def _read(
+        self, params: Params, question: Int[Array, "n characters"]
+    ) -> Float[Array, "n hidden"]:
         """The encoder's last state."""
         inputs = _inputs(params, "encoder")
 
@@ -168,12 +178,14 @@ class Addition:
         return self.sums(jax.random.key(0), 3)
 
 
-def _inputs(params: Params, part: str) -> jax.Array:
-    """What each character adds to the gates, ``[characters, 3·hidden]``."""
+def _inputs(params: Params, part: str) -> Float[Array, "characters gates"]:
+    """What each character adds to the three gates."""
     return params["embedding"] @ params[f"{part}_input"] + params[f"{part}_bias"]
 
 
-def _gru(params: Params, part: str, state: jax.Array, inputs: jax.Array) -> jax.Array:
+def _gru(
+    params: Params, part: str, state: Float[Array, "n hidden"], inputs: Float[Array, "n 3*hidden"]
+) -> Float[Array, "n hidden"]:
     """A step of a gated recurrent unit (Cho et al., arXiv 1406.1078)."""
     update, reset, candidate = jnp.split(inputs, 3, -1)
     of_update, of_reset, of_candidate = jnp.split(state @ params[f"{part}_hidden"], 3, -1)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float, Integer
 
 from unf_lopt._options import check_numbers, check_option
 from unf_lopt.symmetry import infer_spec
@@ -56,6 +57,11 @@ class Classifiers:
           train: images ``[n, height, width]`` from 0 to 1, and labels ``[n]`` from 0 to 9.
           test: the same, others.
         """
+        if self.num_train > len(train[0]):
+            raise ValueError(
+                f"Classifiers(num_train={self.num_train}): must be at most {len(train[0])}, the "
+                "number of images."
+            )
         images, labels = map(jnp.asarray, train)
         test_images, test_labels = map(jnp.asarray, test)
 
@@ -115,8 +121,10 @@ class Classifiers:
             "output_bias": jnp.zeros(10),
         }
 
-    def logits(self, params: Params, images: jax.Array) -> jax.Array:
-        """Of images ``[n, height, width]``: ``[n, 10]``."""
+    def logits(
+        self, params: Params, images: Float[Array, "n height width"]
+    ) -> Float[Array, "n 10"]:
+        """Of ten classes."""
         x = images.reshape(len(images), -1) if self.network == "mlp" else images[..., None]
         for layer in ("first", "second"):
             if self.network == "mlp":
@@ -130,7 +138,9 @@ class Classifiers:
             x = jnp.mean(x, axis=(1, 2))
         return x @ params["output"] + params["output_bias"]
 
-    def loss(self, params: Params, images: jax.Array, labels: jax.Array) -> jax.Array:
+    def loss(
+        self, params: Params, images: Float[Array, "n height width"], labels: Integer[Array, " n"]
+    ) -> Float[Array, ""]:
         """Mean cross entropy."""
         logits = self.logits(params, images)
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
