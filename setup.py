@@ -103,6 +103,7 @@ EXPERIMENTS = [
 
 # The suite; it trains Equinox's modules, and builds wheels, hence setuptools.
 TEST = [
+    "beartype>=0.19",
     "equinox>=0.13.4",
     "hypothesis>=6.100",
     "packaging>=24.2",

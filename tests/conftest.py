@@ -8,8 +8,10 @@ import gin
 import pytest
 from absl import flags
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 import tests.compiler  # noqa: F401 (before JAX)
+from tests import shapes
 
 # TensorFlow only reads data here; its start-up messages tell nothing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,6 +24,9 @@ settings.load_profile("default")
 
 # What tracing makes is mostly no garbage, and is searched for it less often.
 gc.set_threshold(20_000, 20, 20)
+
+# Where signatures state shapes, every call of a test is checked against them.
+install_import_hook(shapes.modules(), "beartype.beartype")
 
 # Above these a process lets go of its compiled programs: Linux bounds the mappings, of which each
 # program takes some.

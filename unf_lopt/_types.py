@@ -1,7 +1,7 @@
 """Types that every room uses.
 
-Shapes are written with jaxtyping, ``Float[Array, "*shape channels"]``: for the reader and the type
-checker, nothing checks them while a program runs.
+Shapes are written with jaxtyping, ``Float[Array, "*shape channels"]``: one name is one length in
+all of a signature. Programs never check them; the tests check every call that they make.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def test_matrices_in_one_batch_are_as_if_alone():
 
 
 def _normalized(x):
-    (found,) = directions.normalize(matrices_by_shape([x]), [x])
+    (found,) = directions.normalize(matrices_by_shape([x]), [jnp.asarray(x)])
     return np.asarray(found)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Shaped
 
 from unf_lopt import ecosystem
 from unf_lopt._types import PyTree
@@ -28,9 +29,9 @@ class RunState(NamedTuple):
     opt_state: PyTree
     config: PyTree
     key: jax.Array
-    step: jax.Array
-    horizon: jax.Array
-    first_loss: jax.Array
+    step: Int[Array, ""]
+    horizon: Float[Array, ""]
+    first_loss: Float[Array, ""]
 
 
 class Losses(NamedTuple):
@@ -44,11 +45,11 @@ class Losses(NamedTuple):
       steps: how many inner steps were taken.
     """
 
-    total: jax.Array
-    counted: jax.Array
-    plain: jax.Array
-    bounded: jax.Array
-    steps: jax.Array
+    total: Float[Array, ""]
+    counted: Float[Array, ""]
+    plain: Float[Array, ""]
+    bounded: Float[Array, ""]
+    steps: Float[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,13 +66,13 @@ class InnerRun:
     learned_opt: Any
     objective: Objective
 
-    def start(self, theta: PyTree, key: jax.Array, horizon: jax.Array) -> RunState:
+    def start(self, theta: PyTree, key: jax.Array, horizon: Float[Array, ""]) -> RunState:
         """A run before its first step.
 
         Args:
           theta: the meta-parameters.
           key: of the run; two runs with one key have the same task, parameters and batches.
-          horizon: inner steps in all, a float.
+          horizon: inner steps in all.
         """
         config_key, params_key, opt_key, own_key = jax.random.split(key, 4)
         config = self.task_family.sample(config_key)
@@ -83,8 +84,10 @@ class InnerRun:
         horizon = jnp.asarray(horizon, jnp.float32)
         return RunState(opt_state, config, own_key, zero, horizon, jnp.zeros((), jnp.float32))
 
-    def places(self, state: RunState, count: int, split: str = "train") -> jax.Array:
-        """Where the next batches of a run are, ``[count, ...]``; see `DeviceReader`."""
+    def places(
+        self, state: RunState, count: int, split: str = "train"
+    ) -> Shaped[Array, "{count} ..."]:
+        """Where the next batches of a run are; see `DeviceReader`."""
         return self.reader(split).places(_data_key(state.key, split), state.step, count)
 
     def step(

@@ -6,11 +6,12 @@ import copy
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
+from unf_lopt import ecosystem
 from unf_lopt._options import check_option
-from unf_lopt.ecosystem.gin_decorator import configurable
+from unf_lopt.ecosystem.gin_decorator import REQUIRED, configurable
 
 # Added to a loss under the logarithm: below it, lower losses count for less and less.
 LOG_OFFSET = 1e-3
@@ -49,17 +50,21 @@ class Objective:
         if not 0 <= self.start <= 1:
             raise ValueError(f"objective.start={self.start}: must be from 0 to 1.")
 
-    def counts(self, step: jax.Array, horizon: jax.Array) -> jax.Array:
+    def counts(
+        self, step: Int[Array, "*steps"], horizon: Float[Array, ""]
+    ) -> Float[Array, "*steps"]:
         """Whether step number ``step``, from 0 to ``horizon`` − 1, counts; 1 or 0."""
         first = jnp.minimum(jnp.floor(self.start * horizon), horizon - 1)
         return (step >= first).astype(jnp.float32)
 
-    def share(self, horizon: jax.Array) -> jax.Array:
+    def share(self, horizon: Float[Array, ""]) -> Float[Array, ""]:
         """The share of the steps that count, for the scale of truncated estimates."""
         first = jnp.minimum(jnp.floor(self.start * horizon), horizon - 1)
         return 1 - first / horizon
 
-    def value(self, loss: jax.Array, first_loss: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def value(
+        self, loss: Float[Array, "*runs"], first_loss: Float[Array, "*runs"]
+    ) -> tuple[Float[Array, "*runs"], Bool[Array, "*runs"]]:
         """φ of the bounded loss, and whether it had to be bounded."""
         bound = first_loss + (_LARGEST_RATIO - 1) * jnp.abs(first_loss)
         bound = jnp.where(jnp.isfinite(bound), bound, 1.0)
@@ -68,7 +73,7 @@ class Objective:
         loss = jnp.where(bad, bound, jnp.where(bad, 0.0, loss))
         return self.transformed(loss), bad
 
-    def transformed(self, loss: jax.Array) -> jax.Array:
+    def transformed(self, loss: Float[Array, "*runs"]) -> Float[Array, "*runs"]:
         """φ(loss)."""
         if self.kind == "mean":
             return loss
@@ -88,7 +93,7 @@ def objective(kind: str = "log", start: float = 0.0, split: str = "train") -> Ob
 
 
 @configurable()
-def with_objective(task_family: Any, kind: str = "log") -> Any:
+def with_objective(task_family: Any = REQUIRED, kind: str = "log") -> Any:
     """A task family whose meta-loss the ecosystem's own estimators transform.
 
     They pass every loss through ``task.normalizer`` before they average it, on both versions.
@@ -99,7 +104,15 @@ def with_objective(task_family: Any, kind: str = "log") -> Any:
 
     Returns:
       A family with the same name, data and tasks.
+
+    Raises:
+      TypeError: it is no task family.
     """
+    if not isinstance(task_family, ecosystem.TaskFamily):
+        raise TypeError(
+            f"with_objective(task_family={type(task_family).__name__}): must be a task family, "
+            "such as @digits_mlp_family()."
+        )
     chosen = Objective(kind)
     family = copy.copy(task_family)
     make = task_family.task_fn

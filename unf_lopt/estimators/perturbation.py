@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from unf_lopt._types import PyTree
 
@@ -56,20 +57,20 @@ def shifted(theta: PyTree, perturbation: PyTree, sign: Any) -> PyTree:
     return jax.tree.map(lambda leaf, change: leaf + sign * change, theta, perturbation)
 
 
-def standardized(differences: jax.Array) -> jax.Array:
+def standardized(differences: Float[Array, " pairs"]) -> Float[Array, " pairs"]:
     """Numbers of root mean square one; zeros stay zeros."""
     size = jnp.sqrt(jnp.mean(jnp.square(differences)))
     return differences / jnp.where(size > 0, size, 1.0)
 
 
 def antithetic_gradient(
-    perturbations: PyTree, differences: jax.Array, theta: PyTree, std: Std
+    perturbations: PyTree, differences: Float[Array, " pairs"], theta: PyTree, std: Std
 ) -> PyTree:
     """The mean over pairs of ``ε·(L(θ + ε) − L(θ − ε)) / 2σ²``.
 
     Args:
       perturbations: ε of every pair, leaves ``[pairs, ...]``.
-      differences: ``L(θ + ε) − L(θ − ε)`` of every pair, ``[pairs]``.
+      differences: ``L(θ + ε) − L(θ − ε)`` of every pair.
       theta: the meta-parameters.
       std: σ, see :func:`sizes`.
     """

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from unf_lopt.evaluation.contestants import HAND_DESIGNED, LEARNED, Contestant
 from unf_lopt.evaluation.curves import Curves
@@ -73,8 +74,8 @@ class TaskOutcome:
             np.allclose(start, starts[0], rtol=1e-4) for start in starts
         )
 
-    def scores(self, contestant: str, other: str) -> np.ndarray:
-        """Each seed's speed-up in steps to the other's final loss, [seeds]."""
+    def scores(self, contestant: str, other: str) -> Float[np.ndarray, " seeds"]:
+        """Each seed's speed-up in steps to the other's final loss."""
         own, theirs = self.of(contestant), self.of(other)
         return scores(own.steps, own.loss[self.target], theirs.loss[self.target])
 

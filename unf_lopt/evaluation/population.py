@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from unf_lopt import ecosystem
 from unf_lopt._types import PyTree
@@ -133,8 +134,10 @@ class Population:
             self._unrolls[count] = self._unroll_lazily.lower(thetas, *arguments).compile()
         return self._unrolls[count]
 
-    def _evaluate(self, thetas: PyTree, opt_states: PyTree, split: str, step: int) -> np.ndarray:
-        """Mean losses over the split's next batches, [M, S]."""
+    def _evaluate(
+        self, thetas: PyTree, opt_states: PyTree, split: str, step: int
+    ) -> Float[np.ndarray, "M S"]:
+        """Mean losses over the split's next batches."""
         count = self._protocol.eval_batches
         keys = self._keys(2 * step + 1, count)
         data = self._problems, self._batches(count, split), keys

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from unf_lopt._types import PyTree
 from unf_lopt.evaluation.aggregate import CONFIDENCE, FEWEST_SEEDS
@@ -51,21 +52,20 @@ class ToTarget(NamedTuple):
     speedup_interval: list[float] | None
 
 
-def smoothed(losses: np.ndarray) -> np.ndarray:
+def smoothed(
+    losses: Float[np.ndarray, "*any evaluations"],
+) -> Float[np.ndarray, "*any evaluations"]:
     """At each evaluation, the mean of the last `SMOOTHING` evaluations so far.
 
     Where all are positive it is the mean of logarithms: a loss that falls a thousandfold from one
     evaluation to the next would else be held back by the ones before.
-
-    Args:
-      losses: curves, [..., evaluations].
     """
     positive = np.all(losses > 0, axis=-1, keepdims=True)
     logarithms = np.log(np.where(positive, losses, 1.0))
     return np.where(positive, np.exp(_means(logarithms)), _means(losses))
 
 
-def _means(values: np.ndarray) -> np.ndarray:
+def _means(values: Float[np.ndarray, "*any evaluations"]) -> Float[np.ndarray, "*any evaluations"]:
     padded = [np.roll(values, shift, axis=-1) for shift in range(SMOOTHING)]
     places = np.arange(values.shape[-1])
     there = [places >= shift for shift in range(SMOOTHING)]
@@ -73,34 +73,44 @@ def _means(values: np.ndarray) -> np.ndarray:
     return total / np.sum(there, axis=0)
 
 
-def first_steps(steps: np.ndarray, losses: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def first_steps(
+    steps: Int[np.ndarray, " evaluations"],
+    losses: Float[np.ndarray, "*any evaluations"],
+    targets: Float[np.ndarray, "*any"] | np.floating,
+) -> Float[np.ndarray, "*any"]:
     """The first evaluated steps at which curves are at or below targets; inf where never.
 
     Args:
-      steps: inner steps of the evaluations, [evaluations].
-      losses: curves, [..., evaluations].
-      targets: [...].
+      steps: inner steps of the evaluations.
+      losses: curves.
+      targets: one for every curve.
     """
     reached = losses <= np.asarray(targets)[..., None]
     return np.where(reached.any(axis=-1), steps[reached.argmax(axis=-1)], np.inf)
 
 
-def steps_to_loss(steps: np.ndarray, losses: np.ndarray, target: float) -> int | None:
+def steps_to_loss(
+    steps: Int[np.ndarray, " evaluations"], losses: Float[np.ndarray, " evaluations"], target: float
+) -> int | None:
     """The first evaluated step at which a curve is at or below a loss; None if it never is."""
     found = float(first_steps(steps, losses, np.asarray(target)))
     return int(found) if np.isfinite(found) else None
 
 
-def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
+def speedup_in_steps(
+    steps: Int[np.ndarray, " evaluations"],
+    ours: Float[np.ndarray, " evaluations"],
+    theirs: Float[np.ndarray, " evaluations"],
+) -> float | None:
     """Their inner steps over ours, to the lowest loss that both end at or below.
 
     Exchanging the two gives the inverse. Where theirs end higher, it is the steps that they take
     in all over those that we need for their final loss; where ours do, the other way round.
 
     Args:
-      steps: inner steps of the evaluations, [evaluations].
-      ours: our curve, [evaluations].
-      theirs: theirs, [evaluations].
+      steps: inner steps of the evaluations.
+      ours: our curve.
+      theirs: theirs.
 
     Returns:
       The ratio; None if one of the two ends no lower than it began, or is not finite.
@@ -109,8 +119,12 @@ def speedup_in_steps(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) ->
     return found if np.isfinite(found) else None
 
 
-def _speedups(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """As `speedup_in_steps`, of many pairs [..., evaluations]; nan where there is none."""
+def _speedups(
+    steps: Int[np.ndarray, " evaluations"],
+    ours: Float[np.ndarray, "*any evaluations"],
+    theirs: Float[np.ndarray, "*any evaluations"],
+) -> Float[np.ndarray, "*any"]:
+    """As `speedup_in_steps`, of many pairs; nan where there is none."""
     targets = np.maximum(ours[..., -1], theirs[..., -1])  # nan where one of them is
     falls = np.isfinite(targets) & (targets < np.minimum(ours[..., 0], theirs[..., 0]))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -118,12 +132,16 @@ def _speedups(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.nda
     return np.where(falls, ratios, np.nan)
 
 
-def interval(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[float] | None:
+def interval(
+    steps: Int[np.ndarray, " evaluations"],
+    ours: Float[np.ndarray, "seeds evaluations"],
+    theirs: Float[np.ndarray, "seeds evaluations"],
+) -> list[float] | None:
     """The bootstrap's 95% interval of the speed-up in steps, over seeds that the two share.
 
     Args:
-      steps: inner steps of the evaluations, [evaluations].
-      ours: our losses, [seeds, evaluations].
+      steps: inner steps of the evaluations.
+      ours: our losses.
       theirs: theirs, on the same seeds.
 
     Returns:
@@ -135,12 +153,16 @@ def interval(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[fl
     return None if np.isnan(found).any() else np.quantile(found, CONFIDENCE).tolist()
 
 
-def to_target(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> ToTarget | None:
+def to_target(
+    steps: Int[np.ndarray, " evaluations"],
+    ours: Float[np.ndarray, "seeds evaluations"],
+    theirs: Float[np.ndarray, "seeds evaluations"],
+) -> ToTarget | None:
     """How soon we get to the loss that they end with: means over seeds, smoothed.
 
     Args:
-      steps: inner steps of the evaluations, [evaluations].
-      ours: our losses, [seeds, evaluations].
+      steps: inner steps of the evaluations.
+      ours: our losses.
       theirs: theirs, on the same seeds.
 
     Returns:
@@ -160,8 +182,12 @@ def to_target(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> ToTarg
     return found._replace(steps_interval=within, speedup_interval=ratios)
 
 
-def scores(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Each seed's speed-up in steps to the loss that theirs ends with on that seed, [seeds].
+def scores(
+    steps: Int[np.ndarray, " evaluations"],
+    ours: Float[np.ndarray, "seeds evaluations"],
+    theirs: Float[np.ndarray, "seeds evaluations"],
+) -> Float[np.ndarray, " seeds"]:
+    """Each seed's speed-up in steps to the loss that theirs ends with on that seed.
 
     It is 0 where we never get there. Where theirs is not finite at the end, it is 1 if ours is not
     either, and else the largest that there can be.
@@ -174,8 +200,10 @@ def scores(steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarra
 
 
 def _to_ends(
-    steps: np.ndarray, ours: np.ndarray, theirs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    steps: Int[np.ndarray, " evaluations"],
+    ours: Float[np.ndarray, "*any evaluations"],
+    theirs: Float[np.ndarray, "*any evaluations"],
+) -> tuple[Float[np.ndarray, "*any"], Float[np.ndarray, "*any"]]:
     """Our steps to where theirs end, inf where never, and theirs over ours, 0 where never."""
     targets = theirs[..., -1]
     needed, theirs_need = (first_steps(steps, own, targets) for own in (ours, theirs))
@@ -184,8 +212,10 @@ def _to_ends(
     return needed, np.where(np.isfinite(needed), theirs_need / least, 0.0)
 
 
-def _resampled(*curves: np.ndarray) -> list[np.ndarray]:
-    """Smoothed means over seeds drawn anew, the same of each, [resamples, evaluations]."""
+def _resampled(
+    *curves: Float[np.ndarray, "seeds evaluations"],
+) -> list[Float[np.ndarray, "resamples evaluations"]]:
+    """Smoothed means over seeds drawn anew, the same of each."""
     seeds = len(curves[0])
     drawn = np.random.default_rng(0).integers(seeds, size=(RESAMPLES, seeds))
     return [smoothed(own[drawn].mean(axis=1)) for own in curves]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Shaped
 
 from unf_lopt.layers._partitions import Partition
 
 
-def read_diagonal(x: jax.Array, blocks: Partition) -> jax.Array:
-    """``[*shape, channels] -> [*block sizes, channels]``: entries with equal indices in a block."""
+def read_diagonal(
+    x: Shaped[Array, "*shape channels"], blocks: Partition
+) -> Shaped[Array, "*blocks channels"]:
+    """Entries with equal indices in a block."""
     if all(len(block) == 1 for block in blocks):
         return x
     order = [axis for block in blocks for axis in block]
@@ -25,7 +27,9 @@ def read_diagonal(x: jax.Array, blocks: Partition) -> jax.Array:
     return x
 
 
-def write_diagonal(y: jax.Array, blocks: Partition, shape: Sequence[int]) -> jax.Array:
+def write_diagonal(
+    y: Shaped[Array, "*blocks channels"], blocks: Partition, shape: Sequence[int]
+) -> Shaped[Array, "*broadcast channels"]:
     """The inverse of reading: zero off the diagonal; axes of size 1 are left to broadcast."""
     if all(len(block) == 1 for block in blocks):
         return y

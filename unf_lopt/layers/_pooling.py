@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jaxtyping import Array, Float, Shaped
 
 from unf_lopt._types import PyTree
 from unf_lopt.layers._blocks import BLOCK, EntryFunction, block_size, map_tensors
@@ -32,23 +34,23 @@ class LazyFeatures:
 
     Attributes:
       function: of arrays ``[entries, *channels]``; gives ``[entries, features]``.
-      arrays: its arguments, ``[*shape, channels]``.
+      arrays: its arguments, of one shape but for their channels, which are last.
       channels: the shapes of their channels as the function takes them.
-      constants: its last arguments, the same for the whole tensor, ``[1, *channels]``.
+      constants: its last arguments, the same for the whole tensor.
     """
 
     function: EntryFunction
-    arrays: tuple[jax.Array, ...]
+    arrays: tuple[Shaped[Array, "*shape _"], ...]
     channels: tuple[tuple[int, ...], ...]
-    constants: tuple[jax.Array, ...]
+    constants: tuple[Shaped[Array, "1 ..."], ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the tensor."""
         return self.arrays[0].shape[:-1]
 
-    def of(self, arrays: Sequence[jax.Array]) -> jax.Array:
-        """Features ``[*any, features]`` of arrays ``[*any, channels]``."""
+    def of(self, arrays: Sequence[Shaped[Array, "*any _"]]) -> Float[Array, "*any features"]:
+        """The features of some entries."""
         shape = arrays[0].shape[:-1]
         count = math.prod(shape)
         flat = [x.reshape(count, *own) for x, own in zip(arrays, self.channels, strict=True)]
@@ -65,12 +67,14 @@ class LazyFeatures:
         arrays = tuple(read_diagonal(x, blocks) for x in self.arrays)
         return dataclasses.replace(self, arrays=arrays)
 
-    def probe(self) -> jax.Array:
-        """The features of an entry of zeros, ``[1, features]``: for their number and type."""
+    def probe(self) -> Float[Array, "1 features"]:
+        """The features of an entry of zeros: for their number and type."""
         return self.of([jnp.zeros((1, x.shape[-1]), x.dtype) for x in self.arrays])
 
     def read(
-        self, matrices: Mapping[Axes, jax.Array | None], block: int = BLOCK
+        self,
+        matrices: Mapping[Axes, Float[Array | np.ndarray, "features columns"] | None],
+        block: int = BLOCK,
     ) -> dict[Axes, jax.Array]:
         """Means over all axes but some, times a matrix where there is one.
 
@@ -78,8 +82,8 @@ class LazyFeatures:
         at once; the others are taken of the mean over it, the one sum over all slices.
 
         Args:
-          matrices: by the axes that are kept, all of them for the entries themselves: a matrix
-            ``[features, columns]``, or None for the means as they are.
+          matrices: by the axes that are kept, all of them for the entries themselves: a matrix,
+            or None for the means as they are.
           block: entries that are computed on at a time.
 
         Returns:
@@ -117,7 +121,7 @@ def _mean_of(x: jax.Array, order: Sequence[int], kept: Axes) -> jax.Array:
     return jnp.mean(x, axis=dropped) if dropped else x
 
 
-def _times(x: jax.Array, matrix: jax.Array | None) -> jax.Array:
+def _times(x: jax.Array, matrix: jax.Array | np.ndarray | None) -> jax.Array:
     return x if matrix is None else x @ matrix
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from unf_lopt.layers._diagonals import read_diagonal
 from unf_lopt.layers._partitions import Partition
@@ -18,8 +19,8 @@ from unf_lopt.layers._pooling import LazyFeatures, whole_features
 from unf_lopt.layers._xla_hints import computed_once
 
 Diagonal = tuple[int, Partition]  # a tensor and a partition of its axes
-# Coefficients [features, input channels, slots, output channels].
-Tables = Mapping[Bucket, jax.Array]
+# Coefficients, by bucket.
+Tables = Mapping[Bucket, Float[Array | np.ndarray, "features inputs slots outputs"]]
 
 
 Means = Mapping[tuple[int, ...], jax.Array]  # by the blocks that are kept
@@ -109,7 +110,7 @@ def bucket_products(
     tables: Tables,
     means: Mapping[Diagonal, Means],
     multiplied: Products = MappingProxyType({}),
-) -> dict[Bucket, jax.Array]:
+) -> dict[Bucket, Float[Array, "*sizes slots outputs"]]:
     """For every bucket what its slots receive.
 
     Args:
@@ -119,7 +120,7 @@ def bucket_products(
       multiplied: products of whole tensors that are not among the means.
 
     Returns:
-      ``[*sizes in the order of plan.axis_orders, slots, output channels]`` for every bucket.
+      An array for every bucket, its sizes in the order of ``plan.axis_orders``.
     """
     products = {}
     for bucket, table in tables.items():
@@ -140,9 +141,9 @@ def _product(
     done: Mapping[int, jax.Array],
     features: Sequence[Feature],
     order: Sequence[int],
-    table: jax.Array,
-) -> jax.Array:
-    """Features times coefficients: ``[*sizes, slots * output channels]``.
+    table: Float[Array | np.ndarray, "features inputs slots outputs"],
+) -> Float[Array, "*sizes slots*outputs"]:
+    """Features times coefficients.
 
     Whole tensors into few channels are multiplied one by one and the products put in order and
     added, which moves less than putting all their channels in order and end to end; what is left
@@ -166,7 +167,9 @@ def _product(
     return functools.reduce(jnp.add, parts)
 
 
-def _all_means(x: jax.Array) -> dict[tuple[int, ...], jax.Array]:
+def _all_means(
+    x: Float[Array, "*shape channels"],
+) -> dict[tuple[int, ...], Float[Array, "*kept channels"]]:
     """Means over every set of axes but the channels, by the axes kept.
 
     Each mean is taken from the smallest one that still has its axes, so the whole array is read
@@ -186,7 +189,9 @@ def _all_means(x: jax.Array) -> dict[tuple[int, ...], jax.Array]:
     return means
 
 
-def _in_order(x: jax.Array, feature: Feature, order: Sequence[int]) -> jax.Array:
+def _in_order(
+    x: Float[Array, "*kept channels"], feature: Feature, order: Sequence[int]
+) -> Float[Array, "*sizes channels"]:
     """From the order of a feature's blocks to that of its bucket; channels stay last."""
     ascending = sorted(feature.kept)
     axes = [ascending.index(feature.kept[axis]) for axis in order]

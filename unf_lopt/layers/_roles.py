@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32
 
 from unf_lopt.symmetry import Axis, PermutationSpec, spaces_of
 
@@ -52,12 +53,8 @@ def role_features(spec: PermutationSpec, features: Any) -> Any:
     return unflatten(extended)
 
 
-def role_codes(spec: PermutationSpec) -> list[np.ndarray]:
-    """For every parameter, in the order of ``spec.paths``: 1 for each of ``ROLES`` it has, else 0.
-
-    Returns:
-      Arrays ``[len(ROLES)]``, float32.
-    """
+def role_codes(spec: PermutationSpec) -> list[Float32[np.ndarray, " roles"]]:
+    """For every parameter, as ``spec.paths`` has them: 1 for each of ``ROLES`` it has, else 0."""
     return [
         np.array([role in roles for role in ROLES], np.float32) for roles in roles_of(spec).values()
     ]

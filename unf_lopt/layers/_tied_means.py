@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Float, Shaped
 
 from unf_lopt.layers._diagonals import read_diagonal
 from unf_lopt.layers._pooling import LazyFeatures, whole_features
@@ -46,23 +47,27 @@ class StackReading:
     """What a tied layer reads of a stack.
 
     Attributes:
-      itself: its entries times their own coefficients, ``[tensors, *shape, output channels]``.
+      itself: its entries times their own coefficients.
       swapped: times those of the transposed entry; None where no axes can be exchanged.
-      vectors: for every axis, and every diagonal, the mean over all other axes:
-        ``[tensors, size, C]``.
-      diagonals: for every pair of axes in one space: ``[tensors, *shape without one, C]``.
-      scalars: the entries of scalars, ``[tensors, C]``; None for others.
+      vectors: for every axis, and every diagonal, the mean over all other axes.
+      diagonals: for every pair of axes in one space: the shape is without one of them.
+      scalars: the entries of scalars; None for others.
     """
 
-    itself: jax.Array
-    swapped: jax.Array | None
-    vectors: dict[Axes, jax.Array]
-    diagonals: dict[Axes, jax.Array]
-    scalars: jax.Array | None
+    itself: Float[Array, "tensors *shape O"]
+    swapped: Float[Array, "tensors *shape O"] | None
+    vectors: dict[Axes, Float[Array, "tensors _ C"]]
+    diagonals: dict[Axes, Float[Array, "tensors *_ C"]]
+    scalars: Float[Array, "tensors C"] | None
 
 
-def read_stack(own: Stack, x: jax.Array, itself: jax.Array, swap: jax.Array | None) -> StackReading:
-    """Reads a stack of features ``[tensors, *shape, C]``, with two matrices ``[C, O]``."""
+def read_stack(
+    own: Stack,
+    x: Float[Array, "tensors *shape C"],
+    itself: Float[Array | np.ndarray, "C O"],
+    swap: Float[Array | np.ndarray, "C O"] | None,
+) -> StackReading:
+    """Reads a stack of features, with two matrices from C channels to O."""
     diagonals = {pair: stack_diagonal(x, pair) for pair in own.pairs}
     vectors = {(axis,): mean for axis, mean in enumerate(_means_along(own.rank, x))}
     return StackReading(
@@ -75,7 +80,10 @@ def read_stack(own: Stack, x: jax.Array, itself: jax.Array, swap: jax.Array | No
 
 
 def read_lazy_stack(
-    own: Stack, lazy: Sequence[LazyFeatures], itself: jax.Array, swap: jax.Array | None
+    own: Stack,
+    lazy: Sequence[LazyFeatures],
+    itself: Float[Array | np.ndarray, "C O"],
+    swap: Float[Array | np.ndarray, "C O"] | None,
 ) -> StackReading:
     """The same of a stack of large tensors whose features are not there."""
     matrix = itself if swap is None else jnp.concatenate([itself, swap], axis=1)
@@ -150,8 +158,10 @@ def diagonal_blocks(rank: int, pair: tuple[int, int]) -> tuple[Axes, ...]:
     return tuple(sorted([pair, *((axis,) for axis in range(rank) if axis not in pair)]))
 
 
-def stack_diagonal(x: jax.Array, pair: tuple[int, int]) -> jax.Array:
-    """``[tensors, *shape, C] -> [tensors, *shape without the pair's second axis, C]``."""
+def stack_diagonal(
+    x: Float[Array, "tensors *shape C"], pair: tuple[int, int]
+) -> Float[Array, "tensors *rest C"]:
+    """The diagonal of every tensor, in the place of the pair's first axis."""
     return jax.vmap(lambda own: read_diagonal(own, diagonal_blocks(x.ndim - 2, pair)))(x)
 
 
@@ -164,13 +174,13 @@ class SpaceGroup:
       size: of each space.
       parts: the vectors along them, tensors end to end.
       places: where each space stands in the table of means.
-      weights: ``[spaces * sources, tensors]``: of every vector in every mean.
+      weights: of every vector in every mean; these are the sources of every space.
     """
 
     size: int
     parts: tuple[Part, ...]
     places: dict[str, int]
-    weights: np.ndarray
+    weights: Float[np.ndarray, "means vectors"]
 
 
 @functools.lru_cache(maxsize=256)
@@ -208,8 +218,10 @@ def _space_group(
     return SpaceGroup(size, tuple(parts), places, weights.reshape(-1, len(keys)))
 
 
-def space_means(group: SpaceGroup, vectors: Mapping[Part, jax.Array]) -> jax.Array:
-    """For every space the mean of the vectors of each source: ``[spaces, size, sources * C]``."""
+def space_means(
+    group: SpaceGroup, vectors: Mapping[Part, jax.Array]
+) -> Float[Array, "spaces {group.size} channels"]:
+    """For every space the mean of the vectors of each source, their channels end to end."""
     array = jnp.concatenate([vectors[part] for part in group.parts])
     means = jnp.asarray(group.weights, array.dtype) @ array.reshape(len(array), -1)
     spaces, channels = len(group.places), array.shape[-1]
@@ -223,13 +235,13 @@ class TensorMeans:
     """Means over all axes.
 
     Attributes:
-      tensors: of every tensor, stack after stack: ``[tensors, C]``.
-      overall: of every source that there is, over all its tensors: ``[sources, C]``.
+      tensors: of every tensor, stack after stack.
+      overall: of every source that there is, over all its tensors.
       sources: which these are.
     """
 
-    tensors: jax.Array
-    overall: jax.Array
+    tensors: Float[Array, "tensors C"]
+    overall: Float[Array, "sources C"]
     sources: tuple[int, ...]
 
 
@@ -255,7 +267,9 @@ def tensor_means(
 
 
 # ------------------------------------------------------------------------------ rows of arrays
-def rows_at(array: jax.Array, places: Sequence[int] | np.ndarray) -> jax.Array:
+def rows_at(
+    array: Shaped[Array, " rows *rest"], places: Sequence[int] | np.ndarray
+) -> Shaped[Array, " places *rest"]:
     """``array[places]``, without a gather where the places are regular."""
     steps = {int(step) for step in np.diff(places)}
     first = int(places[0])

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from unf_lopt.optimizers.lines import KINDS, Lines
 from unf_lopt.optimizers.matrices import ROLES, USUAL, Matrices
@@ -34,13 +35,13 @@ class Running(NamedTuple):
 
     Attributes:
       start: logarithm of the first loss.
-      losses: running means of the logarithm of the loss, ``[decays]``.
-      tensors: running means of what changes of tensors, ``[tensors, decays, 2]``.
+      losses: running means of the logarithm of the loss, for every one of ``DECAYS``.
+      tensors: running means of what changes of tensors, two numbers.
     """
 
-    start: jax.Array
-    losses: jax.Array
-    tensors: jax.Array
+    start: Float[Array, ""]
+    losses: Float[Array, " decays"]
+    tensors: Float[Array, "tensors decays 2"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,15 +93,16 @@ class Controller:
             }
         return theta
 
-    def apply(self, theta: Theta, features: jax.Array) -> jax.Array:
-        """From ``[tensors, features]`` to ``[tensors, outputs]``.
-
-        Permuting the tensors permutes the outputs.
-        """
+    def apply(
+        self, theta: Theta, features: Float[Array, "tensors features"]
+    ) -> Float[Array, "tensors {self.outputs}"]:
+        """The outputs for every tensor; permuting the tensors permutes them."""
         return self.read(theta, self.decoded(theta, features))
 
-    def decoded(self, theta: Theta, features: jax.Array) -> jax.Array:
-        """What is known of every tensor, ``[tensors, width]``."""
+    def decoded(
+        self, theta: Theta, features: Float[Array, "tensors features"]
+    ) -> Float[Array, "tensors {self.width}"]:
+        """What is known of every tensor."""
         hidden = jax.nn.relu(features @ theta["encode"] + theta["encode_bias"])
         others = hidden
         if self.pooling:
@@ -108,20 +110,26 @@ class Controller:
         both = jnp.concatenate([hidden, others], -1)
         return jax.nn.relu(both @ theta["decode"] + theta["decode_bias"])
 
-    def read(self, theta: Theta, decoded: jax.Array) -> jax.Array:
-        """The outputs for every tensor, ``[tensors, outputs]``."""
+    def read(
+        self, theta: Theta, decoded: Float[Array, "tensors {self.width}"]
+    ) -> Float[Array, "tensors {self.outputs}"]:
+        """The outputs for every tensor."""
         return decoded @ theta["out"] + theta["out_bias"]
 
     def of_lines(
-        self, theta: Theta, lines: Lines, features: jax.Array, decoded: jax.Array
-    ) -> jax.Array:
-        """The outputs for every row and column, ``[lines]``.
+        self,
+        theta: Theta,
+        lines: Lines,
+        features: Float[Array, "lines features"],
+        decoded: Float[Array, "tensors {self.width}"],
+    ) -> Float[Array, " lines"]:
+        """The outputs for every row and column.
 
         Args:
           theta: with lines.
           lines: of the weight space.
-          features: ``[lines, LINE_FEATURES]``, see :func:`describe_lines`.
-          decoded: of the tensors, ``[tensors, width]``.
+          features: see :func:`describe_lines`.
+          decoded: of the tensors.
         """
         own = theta["lines"]
         of_features, of_tensors = jnp.split(own["encode"], [LINE_FEATURES])
@@ -142,7 +150,7 @@ def start_running(tensors: int, dtype: Any = jnp.float32) -> Running:
 
 
 def update_running(
-    running: Running, found: Statistics, loss: jax.Array, iteration: jax.Array
+    running: Running, found: Statistics, loss: Float[Array, ""], iteration: Int[Array, ""]
 ) -> Running:
     """Takes in a step's statistics and loss; ``iteration`` is 0 in the first one."""
     is_first = iteration == 0
@@ -164,12 +172,12 @@ def describe(
     matrices: Matrices,
     found: Statistics,
     running: Running,
-    loss: jax.Array,
-    time: Sequence[jax.Array],
-    log_factors: jax.Array | None = None,
+    loss: Float[Array, ""],
+    time: Sequence[Float[Array, ""]],
+    log_factors: Float[Array, " tensors"] | None = None,
     extents: bool = False,
-) -> jax.Array:
-    """The features of every tensor, ``[tensors, FEATURES]``, more with factors and extents.
+) -> Float[Array, "tensors features"]:
+    """The features of every tensor: ``FEATURES``, more with factors and extents.
 
     None changes if the loss is multiplied by a number, or if tensors are permuted within the
     symmetries of the spec.
@@ -180,7 +188,7 @@ def describe(
       running: what is remembered, this step included.
       loss: of this step.
       time: what is known of t and T, two numbers of order one.
-      log_factors: what tensors remember of their step sizes, ``[tensors]``.
+      log_factors: what tensors remember of their step sizes.
       extents: whether the rows, columns and window of matrices are features.
     """
     level = _level(loss)
@@ -215,9 +223,9 @@ def describe_lines(
     second: Leaves,
     params: Leaves,
     found: Statistics,
-    scales: tuple[jax.Array, jax.Array],
-) -> jax.Array:
-    """The features of every row and column, ``[lines, LINE_FEATURES]``.
+    scales: tuple[Float[Array, ""], Float[Array, ""]],
+) -> Float[Array, "lines features"]:
+    """The ``LINE_FEATURES`` of every row and column.
 
     Mean squares of the momentum against the second moment, and of momentum, second moment and
     parameters against those of the whole tensor.
@@ -250,8 +258,8 @@ def _level(loss: jax.Array) -> jax.Array:
     return jnp.log(jnp.clip(jnp.nan_to_num(loss, nan=LARGEST), SMALLEST, LARGEST))
 
 
-def _static(matrices: Matrices) -> np.ndarray:
-    """What does not change of tensors: their roles, sizes and number, ``[tensors, ...]``."""
+def _static(matrices: Matrices) -> Float[np.ndarray, "tensors features"]:
+    """What does not change of tensors: their roles, sizes and number."""
     roles = [[role == own for role in ROLES] for own in matrices.roles]
     sizes = [[np.log(max(np.prod(shape), 1)) / 4 - 1] for shape in matrices.shapes]
     number = np.full((len(roles), 1), np.log(len(roles)) / 2 - 1)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float, Int
 
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers.features import wide_dtype, zero_momentum
@@ -37,7 +38,7 @@ class AverageState(NamedTuple):
       second: of its square, leaves ``[*shape]`` (or its factors).
     """
 
-    count: jax.Array
+    count: Int[Array, ""]
     first: PyTree = None
     second: PyTree = None
 
@@ -57,7 +58,7 @@ def clipped(grad: PyTree, largest: float) -> PyTree:
     return jax.tree.map(lambda g: (scale * g).astype(g.dtype), grad)
 
 
-def clipping_scale(square: jax.Array, largest: float) -> jax.Array:
+def clipping_scale(square: Float[Array, ""], largest: float) -> Float[Array, ""]:
     """What a gradient is multiplied by whose squares have this sum."""
     return largest * jax.lax.rsqrt(jnp.maximum(square, largest**2))
 
@@ -73,7 +74,7 @@ def unbiased(tree: PyTree, decay: Any, count: Any) -> PyTree:
     return jax.tree.map(lambda a: (a * scale).astype(a.dtype), tree)
 
 
-def unit_rms(x: jax.Array, axis: Any = None) -> jax.Array:
+def unit_rms(x: Float[Array, "*shape"], axis: Any = None) -> Float[Array, "*shape"]:
     """An array over its root mean square along axes; zero, as its derivative, where it is zero."""
     x = x / _or_one(jnp.max(jnp.abs(x), axis, keepdims=True))  # squares then do not vanish
     return x / jnp.sqrt(_or_one(jnp.mean(jnp.square(x), axis, keepdims=True)))
@@ -83,14 +84,16 @@ def _or_one(x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, 1)
 
 
-def corrected(nominal: jax.Array, change: jax.Array) -> jax.Array:
+def corrected(
+    nominal: Float[Array, "*shape"], change: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
     """A direction turned by a change, relative to its size, and as long as before.
 
     ``u = d + rms(d)·f`` scaled to the root mean square of d: the same where f is zero, and zero
     where d is.
     """
 
-    def rms(x: jax.Array) -> jax.Array:
+    def rms(x: jax.Array) -> Float[Array, ""]:
         return jnp.sqrt(jnp.mean(jnp.square(x)) + SMALLEST_SQUARE)
 
     size = rms(nominal)
@@ -145,7 +148,9 @@ def adam(b1: Any = 0.9, b2: Any = 0.999, eps: float = 1e-8) -> optax.GradientTra
     return transformation(init, update)
 
 
-def whitened(m: jax.Array, v: jax.Array, eps: float = 1e-8) -> jax.Array:
+def whitened(
+    m: Float[Array, "*shape"], v: Float[Array, "*shape"], eps: float = 1e-8
+) -> Float[Array, "*shape"]:
     """``m / (√v + ε)``."""
     return m / (jnp.sqrt(v + SMALLEST_SQUARE) + eps)
 
@@ -304,7 +309,7 @@ def normalize(matrices: Matrices, leaves: Sequence[jax.Array]) -> list[jax.Array
       Leaves like the given ones; zero where a matrix is zero.
     """
 
-    def unit(x: jax.Array) -> jax.Array:
+    def unit(x: Float[Array, "copies rows columns"]) -> Float[Array, "copies rows columns"]:
         rows, columns = x.shape[-2:]
         along, across = (-1, -2) if rows <= columns else (-2, -1)
         x = x * _inverse_root(jnp.mean(jnp.square(x), along, keepdims=True))
@@ -346,7 +351,9 @@ def in_batches(
     return [jnp.swapaxes(x, -1, -2) if t else x for x, t in zip(flat, is_tall, strict=True)]
 
 
-def newton_schulz(x: jax.Array, steps: int = 5) -> jax.Array:
+def newton_schulz(
+    x: Float[Array, "*copies rows columns"], steps: int = 5
+) -> Float[Array, "*copies rows columns"]:
     """``U Vᵀ`` of ``x = U S Vᵀ``, roughly: singular values between about 0.7 and 1.2.
 
     ``X ← a·X + (b·X Xᵀ + c·(X Xᵀ)²) X``, from x with Frobenius norm 1 (Jordan et al., "Muon: an
@@ -354,7 +361,7 @@ def newton_schulz(x: jax.Array, steps: int = 5) -> jax.Array:
     changes nothing; permutations and other rotations of rows and of columns pass through.
 
     Args:
-      x: ``[..., rows, columns]``; fewest products where rows ≤ columns.
+      x: matrices; fewest products where rows ≤ columns.
       steps: how often.
 
     Returns:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from unf_lopt._types import PyTree
 from unf_lopt.layers import means_in_blocks
@@ -54,8 +55,10 @@ def update_momenta(momenta: Sequence[PyTree], grad: PyTree, kind: str) -> tuple[
     return tuple(updated(*pair) for pair in zip(MOMENTUM_DECAYS, momenta, strict=True))
 
 
-def time_encoding(iteration: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
-    """``tanh(t/τ − 1)`` over eleven time scales τ from 1 to 100,000 steps: ``[11]``."""
+def time_encoding(
+    iteration: Int[Array, ""], dtype: Any = jnp.float32
+) -> Float[Array, " timescales"]:
+    """``tanh(t/τ − 1)`` over eleven time scales τ from 1 to 100,000 steps."""
     return jnp.tanh(iteration / jnp.asarray(TIMESCALES, dtype) - 1)
 
 
@@ -78,7 +81,11 @@ class Features(NamedTuple):
 
 
 def input_features(
-    params: PyTree, grad: PyTree, momenta: Sequence[PyTree], iteration: jax.Array, inputs: str
+    params: PyTree,
+    grad: PyTree,
+    momenta: Sequence[PyTree],
+    iteration: Int[Array, ""],
+    inputs: str,
 ) -> Features:
     """The 19 input channels of every entry: W, ∇, six momenta, eleven of time.
 
@@ -91,7 +98,7 @@ def input_features(
       params: leaves ``[*shape]``.
       grad: leaves ``[*shape]``.
       momenta: six trees, leaves ``[*shape]``.
-      iteration: inner steps taken so far, a scalar.
+      iteration: inner steps taken so far.
       inputs: one of ``INPUTS``.
 
     Returns:

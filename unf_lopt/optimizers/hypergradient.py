@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 # A factor lies between e^-this and e^this.
 LARGEST_LOG_FACTOR = 8.0
@@ -29,29 +29,29 @@ def initial_scalars() -> dict[str, float]:
     }
 
 
-def start_log_factors(tensors: int, dtype: Any = jnp.float32) -> jax.Array:
-    """Before the first step: factors of 1, ``[tensors]``."""
+def start_log_factors(tensors: int, dtype: Any = jnp.float32) -> Float[Array, " tensors"]:
+    """Before the first step: factors of 1."""
     return jnp.zeros(tensors, dtype)
 
 
 def next_log_factors(
-    old: jax.Array,
-    agreement: jax.Array,
+    old: Float[Array, " tensors"],
+    agreement: Float[Array, " tensors"],
     scalars: Any,
-    time: tuple[jax.Array, jax.Array],
-    change: jax.Array | float = 0.0,
-) -> jax.Array:
+    time: tuple[Float[Array, ""], Float[Array, ""]],
+    change: Float[Array, " tensors"] | float = 0.0,
+) -> Float[Array, " tensors"]:
     """``log r ← log r + κ·tanh(s·a + b + o)``, within bounds, for every tensor.
 
     Args:
-      old: log r, ``[tensors]``.
-      agreement: a, the cosine of the gradient and its average before this step, ``[tensors]``.
+      old: log r.
+      agreement: a, the cosine of the gradient and its average before this step.
       scalars: with ``log_gain`` and ``gain_horizon``, of which κ is a power of the horizon,
         ``log_sharpness``, the logarithm of s, and ``growth`` and ``slope_growth``, of which b is a
         line: what a factor does where gradients have nothing to do with each other.
       time: the share of the run less a half, and the logarithm of the horizon over what steps are
         set for.
-      change: o, what a controller adds, ``[tensors]``.
+      change: o, what a controller adds.
     """
     share, horizon = time
     growth = scalars["growth"] + scalars["slope_growth"] * share

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from unf_lopt.optimizers.matrices import Matrices
 from unf_lopt.symmetry import Axis, Product, Sum, size_of, spaces_of
@@ -43,31 +44,33 @@ class Lines:
         """How many slices every axis has."""
         return tuple(size_of(axis, dict(self.sizes)) for axis in self.axes)
 
-    def means(self, leaves: Sequence[jax.Array]) -> jax.Array:
-        """The mean of every slice of the tensors, ``[lines]``."""
+    def means(self, leaves: Sequence[jax.Array]) -> Float[Array, " lines"]:
+        """The mean of every slice of the tensors."""
         found = []
         for tensor, place in zip(self.tensors, self.places, strict=True):
             x = leaves[tensor]
             found.append(jnp.mean(x, tuple(axis for axis in range(x.ndim) if axis != place)))
         return jnp.concatenate(found)
 
-    def repeated(self, x: jax.Array) -> jax.Array:
-        """From ``[tensors, ...]`` to ``[lines, ...]``: for every line the number of its tensor."""
+    def repeated(self, x: Float[Array, " tensors *channels"]) -> Float[Array, " lines *channels"]:
+        """For every line what its tensor has."""
         parts = [
             jnp.broadcast_to(x[tensor], (length, *x.shape[1:]))
             for tensor, length in zip(self.tensors, self.lengths, strict=True)
         ]
         return jnp.concatenate(parts)
 
-    def repeated_kinds(self) -> np.ndarray:
-        """What is known of every line, ``[lines, KINDS]``."""
+    def repeated_kinds(self) -> Float[np.ndarray, "lines kinds"]:
+        """What is known of every line, 1 or 0."""
         return np.repeat(np.array(self.kinds, float), self.lengths, axis=0)
 
-    def spread(self, x: jax.Array, shapes: Sequence[tuple[int, ...]]) -> list[jax.Array | None]:
+    def spread(
+        self, x: Float[Array, " lines"], shapes: Sequence[tuple[int, ...]]
+    ) -> list[jax.Array | None]:
         """The product over an entry's lines, to be broadcast to it; None where there is no line.
 
         Args:
-          x: ``[lines]``.
+          x: a number for every line.
           shapes: of the tensors.
         """
         found: list[jax.Array | None] = [None] * len(shapes)
@@ -78,24 +81,18 @@ class Lines:
             found[tensor] = own if other is None else other * own
         return found
 
-    def split(self, x: jax.Array) -> list[jax.Array]:
-        """Those of each axis, of an array ``[lines, ...]``."""
+    def split(self, x: Float[Array, "lines ..."]) -> list[jax.Array]:
+        """The lines of each axis."""
         stops = np.cumsum(self.lengths)
         starts = stops - np.array(self.lengths)
         return [x[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
-    def pooled(self, x: jax.Array) -> jax.Array:
+    def pooled(self, x: Float[Array, "lines channels"]) -> Float[Array, "lines channels"]:
         """For every line the mean of what lies at its index of its space, in all tensors.
 
         The incoming weights of a unit, its bias and its outgoing weights are lines at one index of
         one space. For an axis that is a product of spaces (heads and channels) it is the average
         over its factors.
-
-        Args:
-          x: ``[lines, channels]``.
-
-        Returns:
-          An array like ``x``.
         """
         found: dict[str, list[jax.Array]] = {}
         for axis, own in zip(self.axes, self.split(x), strict=True):
@@ -126,9 +123,12 @@ def lines_of(matrices: Matrices) -> Lines:
 
 
 def _collect(
-    axis: Axis, x: jax.Array, sizes: Mapping[str, int], found: dict[str, list[jax.Array]]
+    axis: Axis,
+    x: Float[Array, "length channels"],
+    sizes: Mapping[str, int],
+    found: dict[str, list[jax.Array]],
 ) -> None:
-    """Adds what an array ``[length, channels]`` along an axis says of each space."""
+    """Adds what an array along an axis says of each space."""
     if isinstance(axis, Sum):
         stops = np.cumsum([size_of(term, sizes) for term in axis.terms])[:-1]
         for term, own in zip(axis.terms, jnp.split(x, stops), strict=True):
@@ -143,8 +143,10 @@ def _collect(
         found.setdefault(axis, []).append(x)
 
 
-def _restored(axis: Axis, means: Mapping[str, jax.Array], channels: int) -> jax.Array:
-    """What the spaces of an axis have at each of its indices, ``[length, channels]``."""
+def _restored(
+    axis: Axis, means: Mapping[str, jax.Array], channels: int
+) -> Float[Array, "length channels"]:
+    """What the spaces of an axis have at each of its indices."""
     if isinstance(axis, Sum):
         return jnp.concatenate([_restored(term, means, channels) for term in axis.terms])
     if isinstance(axis, Product):

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from unf_lopt._types import PyTree
 from unf_lopt.symmetry import (
@@ -67,11 +68,11 @@ class Block:
         """Whether it is one matrix, and of no convolution."""
         return self.matrices[0] == self.window == 1
 
-    def batch(self, x: jax.Array) -> jax.Array:
-        """From ``[*shape]`` to ``[copies, rows, columns]``."""
+    def batch(self, x: Float[Array, "*shape"]) -> Float[Array, "copies rows columns"]:
+        """The tensor as its matrices."""
         return x.transpose(self.order).reshape(self.matrices)
 
-    def unbatch(self, x: jax.Array) -> jax.Array:
+    def unbatch(self, x: Float[Array, "copies rows columns"]) -> Float[Array, "*shape"]:
         """The inverse of :meth:`batch`."""
         back = sorted(range(len(self.order)), key=self.order.__getitem__)
         return x.reshape([self.shape[axis] for axis in self.order]).transpose(back)
@@ -125,10 +126,10 @@ class Matrices:
         return leaves, functools.partial(jax.tree.unflatten, treedef)
 
     @functools.cached_property
-    def log_extents(self) -> np.ndarray:
+    def log_extents(self) -> Float[np.ndarray, "parameters 3"]:
         """Logarithms of the rows, columns and window of a matrix of every parameter, over `USUAL`.
 
-        ``[parameters, 3]``; zeros for vectors.
+        Zeros for vectors.
         """
         extents = [(*own[0].matrices[1:], own[0].window) if own else USUAL for own in self.blocks]
         return np.log(np.array(extents) / USUAL)

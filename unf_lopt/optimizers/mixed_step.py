@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers import controller as control
@@ -63,16 +64,16 @@ class MixedState(NamedTuple):
       iteration: steps taken.
       num_steps: how many there will be, T.
       running: what the controller remembers; None without one.
-      log_factors: of step sizes that follow the hypergradient, ``[tensors]``; None if none do.
+      log_factors: of step sizes that follow the hypergradient; None if none do.
     """
 
     first: PyTree
     second: PyTree
     averages: Averages
-    iteration: jax.Array
-    num_steps: jax.Array
+    iteration: Int[Array, ""]
+    num_steps: Float[Array, ""]
     running: control.Running | None = None
-    log_factors: jax.Array | None = None
+    log_factors: Float[Array, " tensors"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +216,9 @@ class MixedStep:
         ]
         return unflatten(updates), new
 
-    def _clipped(self, grad: PyTree, first: PyTree) -> tuple[PyTree, jax.Array, jax.Array]:
+    def _clipped(
+        self, grad: PyTree, first: PyTree
+    ) -> tuple[PyTree, Float[Array, " tensors"], Float[Array, " tensors"]]:
         """The gradient, its sum of squares, and that of its products with the old average."""
         g, _ = self.matrices.flatten(grad)
         power, product = squares(g), products(g, self.matrices.flatten(first)[0])
@@ -226,7 +229,7 @@ class MixedStep:
         finite = jnp.minimum(power, jnp.finfo(power.dtype).max)
         return jax.tree.map(lambda x: scale * x, grad), scale**2 * finite, scale * product
 
-    def _time(self, state: MixedState) -> tuple[jax.Array, jax.Array]:
+    def _time(self, state: MixedState) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """What controller and functional know of t/T and T."""
         share, horizon = self._centred(state)
         return 4 * share, horizon
@@ -239,14 +242,14 @@ class MixedStep:
         state: MixedState,
         params: Leaves,
         loss: Any,
-        debias: tuple[jax.Array, jax.Array],
-        time: tuple[jax.Array, jax.Array],
-    ) -> tuple[jax.Array, Sequence[jax.Array | None]]:
+        debias: tuple[Float[Array, ""], Float[Array, ""]],
+        time: tuple[Float[Array, ""], Float[Array, ""]],
+    ) -> tuple[Float[Array, "tensors outputs"], Sequence[jax.Array | None]]:
         """What the controller makes of a step; the state is the next one.
 
         Returns:
-          What it adds to log α, to the logits and to the change of log r, ``[tensors, outputs]``,
-          and what step sizes are multiplied by, to be broadcast to every tensor's entries.
+          What it adds to log α, to the logits and to the change of log r, and what step sizes are
+          multiplied by, to be broadcast to every tensor's entries.
         """
         features = control.describe(
             self.matrices, found, _running(state), loss, time, state.log_factors, self.sees_extents
@@ -265,17 +268,17 @@ class MixedStep:
         scalars: Scalars,
         found: Statistics,
         state: MixedState,
-        agreement: jax.Array,
-        changes: jax.Array,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """The step size of every tensor, ``[tensors]``, and what they remember of it, if they do.
+        agreement: Float[Array, " tensors"],
+        changes: Float[Array, "tensors outputs"],
+    ) -> tuple[Float[Array, " tensors"], Float[Array, " tensors"] | None]:
+        """The step size of every tensor, and what they remember of it, if they do.
 
         Args:
           scalars: of theta.
           found: of the gradient and its averages.
           state: of the last step.
-          agreement: the cosine of the gradient and its average before this step, ``[tensors]``.
-          changes: the controller's, ``[tensors, outputs]``.
+          agreement: the cosine of the gradient and its average before this step.
+          changes: the controller's.
         """
         log_steps = self._log_steps(scalars, found, state) + changes[:, 0]
         if state.log_factors is None:
@@ -287,8 +290,8 @@ class MixedStep:
 
     def _log_steps(
         self, scalars: Scalars, found: control.Statistics, state: MixedState
-    ) -> jax.Array:
-        """The logarithm of the step size of every tensor, ``[tensors]``."""
+    ) -> Float[Array, " tensors"]:
+        """The logarithm of the step size of every tensor."""
         share, horizon = _share(state), state.num_steps
         if not self.horizon:
             share, horizon = jnp.zeros_like(share), jnp.full_like(horizon, _REFERENCE_STEPS)
@@ -308,20 +311,24 @@ class MixedStep:
             + warm
         )
 
-    def _centred(self, state: MixedState) -> tuple[jax.Array, jax.Array]:
+    def _centred(self, state: MixedState) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """The share of the run less a half, and log(T/200); zeros without horizon features."""
         if not self.horizon:
             return jnp.zeros_like(state.num_steps), jnp.zeros_like(state.num_steps)
         return _share(state) - 0.5, jnp.log(state.num_steps / _REFERENCE_STEPS)
 
-    def _weights(self, scalars: Scalars, state: MixedState, changes: jax.Array) -> jax.Array:
-        """The weights of the directions, ``[tensors, directions]``."""
+    def _weights(
+        self, scalars: Scalars, state: MixedState, changes: Float[Array, "tensors logits"]
+    ) -> Float[Array, "tensors logits+1"]:
+        """The weights of the directions, of which the first has the logit 0."""
         share, _ = self._centred(state)
         own = [scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * share for name in self.mixed[1:]]
         logits = changes + jnp.stack(own)[None] if own else changes
         return jax.nn.softmax(jnp.pad(logits, ((0, 0), (1, 0))), axis=-1)
 
-    def _mixture(self, ahead: Leaves, v: Leaves, weights: jax.Array) -> Leaves:
+    def _mixture(
+        self, ahead: Leaves, v: Leaves, weights: Float[Array, "tensors directions"]
+    ) -> Leaves:
         """``Σᵢ wᵢ·dᵢ`` of every tensor."""
         of_matrices = [
             DIRECTIONS[name](self.matrices, ahead, v, self.rounds) for name in self.mixed
@@ -346,5 +353,5 @@ def _running(state: MixedState) -> control.Running:
     return state.running
 
 
-def _share(state: MixedState) -> jax.Array:
+def _share(state: MixedState) -> Float[Array, ""]:
     return jnp.minimum(state.iteration / state.num_steps, 1.0)

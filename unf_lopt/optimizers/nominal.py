@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from unf_lopt._types import PyTree
 
@@ -57,11 +58,15 @@ class NominalTerm:
         return nominal, jax.tree.map(lambda new, old: new.astype(old.dtype), updated, state)
 
 
-def _corrected(nominal: jax.Array, output: jax.Array, beta: Any) -> jax.Array:
+def _corrected(
+    nominal: Float[Array, "*shape"], output: Float[Array, "*shape 1"], beta: Any
+) -> Float[Array, "*shape"]:
     return nominal + beta * output[..., 0]
 
 
-def _direct(nominal: jax.Array, output: jax.Array, beta: Any) -> jax.Array:
+def _direct(
+    nominal: Float[Array, "*shape"], output: Float[Array, "*shape 2"], beta: Any
+) -> Float[Array, "*shape"]:
     del nominal  # zero
     return output[..., 0] * jnp.exp(beta * output[..., 1])
 

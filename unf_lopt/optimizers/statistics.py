@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 SMALLEST, LARGEST = 1e-30, 1e30
 
@@ -14,7 +15,7 @@ Leaves = Sequence[jax.Array]
 
 
 class Statistics(NamedTuple):
-    """Mean squares and products of every tensor: arrays ``[tensors]``.
+    """Mean squares and products of every tensor.
 
     Attributes:
       gradient: of the gradient.
@@ -24,14 +25,14 @@ class Statistics(NamedTuple):
       product: of gradient and momentum, mean product.
     """
 
-    gradient: jax.Array
-    first: jax.Array
-    second: jax.Array
-    params: jax.Array
-    product: jax.Array
+    gradient: Float[Array, " tensors"]
+    first: Float[Array, " tensors"]
+    second: Float[Array, " tensors"]
+    params: Float[Array, " tensors"]
+    product: Float[Array, " tensors"]
 
     @property
-    def cosine(self) -> jax.Array:
+    def cosine(self) -> Float[Array, " tensors"]:
         """Of gradient and momentum; 0 where one of them is zero."""
         return cosine(self.product, self.gradient, self.first)
 
@@ -40,12 +41,12 @@ class Averages(NamedTuple):
     """What is known of averages of the gradient and its square without reading them.
 
     Attributes:
-      first: mean squares of the average of the gradient, ``[tensors]``.
-      second: means of the average of its square, ``[tensors]``.
+      first: mean squares of the average of the gradient.
+      second: means of the average of its square.
     """
 
-    first: jax.Array
-    second: jax.Array
+    first: Float[Array, " tensors"]
+    second: Float[Array, " tensors"]
 
 
 def no_averages(tensors: int, dtype: Any = jnp.float32) -> Averages:
@@ -53,17 +54,19 @@ def no_averages(tensors: int, dtype: Any = jnp.float32) -> Averages:
     return Averages(jnp.zeros(tensors, dtype), jnp.zeros(tensors, dtype))
 
 
-def squares(leaves: Leaves) -> jax.Array:
-    """The sum of squares of every leaf, ``[tensors]``."""
+def squares(leaves: Leaves) -> Float[Array, " tensors"]:
+    """The sum of squares of every leaf."""
     return jnp.stack([jnp.sum(jnp.square(x)) for x in leaves])
 
 
-def products(leaves: Leaves, others: Leaves) -> jax.Array:
-    """The sum of products of every pair of leaves, ``[tensors]``."""
+def products(leaves: Leaves, others: Leaves) -> Float[Array, " tensors"]:
+    """The sum of products of every pair of leaves."""
     return jnp.stack([jnp.sum(x * y) for x, y in zip(leaves, others, strict=True)])
 
 
-def cosine(product: jax.Array, one: jax.Array, two: jax.Array) -> jax.Array:
+def cosine(
+    product: Float[Array, " tensors"], one: Float[Array, " tensors"], two: Float[Array, " tensors"]
+) -> Float[Array, " tensors"]:
     """``⟨x, y⟩ / ‖x‖‖y‖`` from the mean product and mean squares; 0 where one of them is zero."""
     first, second = (jnp.sqrt(jnp.maximum(square, SMALLEST)) for square in (one, two))
     return product / first / second
@@ -71,11 +74,11 @@ def cosine(product: jax.Array, one: jax.Array, two: jax.Array) -> jax.Array:
 
 def next_statistics(
     averages: Averages,
-    gradient: jax.Array,
-    product: jax.Array,
-    params: jax.Array,
-    decays: tuple[jax.Array, jax.Array],
-    count: jax.Array,
+    gradient: Float[Array, " tensors"],
+    product: Float[Array, " tensors"],
+    params: Float[Array, " tensors"],
+    decays: tuple[Float[Array, ""], Float[Array, ""]],
+    count: Int[Array, ""],
 ) -> tuple[Statistics, Averages]:
     """The statistics of a step, and what is known of the averages after it.
 
@@ -84,7 +87,7 @@ def next_statistics(
 
     Args:
       averages: of the last step.
-      gradient: mean squares of the gradient, ``[tensors]``.
+      gradient: mean squares of the gradient.
       product: mean products of the gradient and its average before the step.
       params: mean squares of the parameters.
       decays: μ and β.

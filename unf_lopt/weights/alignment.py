@@ -15,6 +15,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from unf_lopt._options import check_counts
@@ -301,8 +302,8 @@ class _Pair:
         norms = [np.sqrt(sum(float(np.vdot(x, x)) for x in own)) for own in (self._a, self._b)]
         return norms[0] * norms[1]
 
-    def products(self, group: str, indices: Indices) -> np.ndarray:
-        """``[i, j]``: what pairing unit i of a with unit j of b adds to the value."""
+    def products(self, group: str, indices: Indices) -> Float[np.ndarray, "units units"]:
+        """At ``[i, j]`` what pairing unit i of a with unit j of b adds to the value."""
         size = self.groups[group]
         total = np.zeros((size, size))
         for number, position in self._places[group]:
@@ -338,7 +339,7 @@ def _ascend(
     return indices, value
 
 
-def _assignment(products: np.ndarray) -> np.ndarray:
+def _assignment(products: Float[np.ndarray, "units units"]) -> Int[np.ndarray, " units"]:
     """For every unit of a the one of b, so that the products add up to the most."""
     return linear_sum_assignment(products, maximize=True)[1]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
+from jaxtyping import Float, Shaped
 
 from unf_lopt.runs import write_whole
 from unf_lopt.weights.fitting import FitOptions, fit, split_models
@@ -30,14 +31,14 @@ class Score:
       scores: on the test models of every split.
       settings: chosen on validation models, for every split.
       num_parameters: of its network.
-      predicted: for the test models of the first split, ``[models, outputs]``.
+      predicted: for the test models of the first split.
     """
 
     name: str
     scores: tuple[float, ...]
     settings: tuple[float, ...]
     num_parameters: int
-    predicted: np.ndarray
+    predicted: Float[np.ndarray, "models outputs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Comparison:
     measure: str
     higher_is_better: bool
     num_train: int
-    actual: np.ndarray
+    actual: Shaped[np.ndarray, "models ..."]
     scores: tuple[Score, ...]
 
     def table(self) -> str:
@@ -189,7 +190,7 @@ def write_comparison(folder: str | pathlib.Path, zoo: Zoo, comparison: Compariso
     return page
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def _interval(values: Float[np.ndarray, " splits"]) -> tuple[float, float]:
     """Student's interval of the mean."""
     half = scipy.stats.sem(values) * scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1)
     return float(values.mean() - half), float(values.mean() + half)

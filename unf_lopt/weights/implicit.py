@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Integer
 
 from unf_lopt._options import check_numbers, check_option
 from unf_lopt.symmetry import infer_spec
@@ -25,8 +26,10 @@ INITIALIZATIONS = ("own", "shared")
 _SINE_SAMPLES = 64
 
 
-def pixels(images: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """Coordinates of pixels from −1 to 1, ``[pixels, 2]``, and their values, ``[n, pixels]``."""
+def pixels(
+    images: Float[np.ndarray, "n height width"],
+) -> tuple[Float[Array, "pixels 2"], Float[Array, "n pixels"]]:
+    """Coordinates of pixels from −1 to 1, and their values in every image."""
     sides = [jnp.linspace(-1.0, 1.0, size) for size in images.shape[1:]]
     places = jnp.stack(jnp.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
     return places, jnp.asarray(images.reshape(len(images), -1))
@@ -57,12 +60,14 @@ class Implicit:
         check_option("initialization", self.initialization, INITIALIZATIONS)
         check_numbers(self)
 
-    def digits(self, images: np.ndarray, labels: np.ndarray) -> Population:
+    def digits(
+        self, images: Float[np.ndarray, "n height width"], labels: Integer[np.ndarray, " n"]
+    ) -> Population:
         """Networks of images, drawn with replacement: models of one image belong together.
 
         Args:
-          images: ``[n, height, width]``, values from 0 to 1.
-          labels: ``[n]``, whole numbers: what is to be predicted.
+          images: values from 0 to 1.
+          labels: what is to be predicted.
         """
         places, values = pixels(images)
         classes = jnp.asarray(labels)
@@ -98,8 +103,8 @@ class Implicit:
             params[f"b_{layer}"] = jnp.zeros(columns)
         return params
 
-    def values(self, params: Params, places: jax.Array) -> jax.Array:
-        """What a network gives at coordinates ``[n, inputs]``: ``[n]``."""
+    def values(self, params: Params, places: Float[Array, "n inputs"]) -> Float[Array, " n"]:
+        """What a network gives at coordinates."""
         x = places
         for layer in range(2):
             x = jnp.sin(self.frequency * (x @ params[f"w_{layer}"] + params[f"b_{layer}"]))
@@ -108,7 +113,7 @@ class Implicit:
     def _population(
         self,
         name: str,
-        places: jax.Array,
+        places: Float[Array, "n inputs"],
         signal: Callable[[jax.Array], tuple[jax.Array, dict[str, jax.Array]]],
         label: str,
         group: str | None = None,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float, Integer, Shaped
 from scipy.stats import kendalltau
 
 
@@ -59,26 +60,30 @@ def target_of(labels: np.ndarray) -> Target:
     return Target(outputs, "squared error", False, _squared, _squared_score)
 
 
-def _class_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+def _class_loss(
+    outputs: Float[Array, "n classes"], labels: Integer[Array, " n"]
+) -> Float[Array, ""]:
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
 
 
-def _accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+def _accuracy(outputs: Float[np.ndarray, "n classes"], labels: Integer[np.ndarray, " n"]) -> float:
     return float(np.mean(np.argmax(outputs, -1) == labels))
 
 
-def _rate_loss(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+def _rate_loss(outputs: Float[Array, "n 1"], labels: Float[Array, " n"]) -> Float[Array, ""]:
     return jnp.mean(optax.sigmoid_binary_cross_entropy(outputs[:, 0], labels))
 
 
-def _kendall(outputs: np.ndarray, labels: np.ndarray) -> float:
+def _kendall(outputs: Float[np.ndarray, "n 1"], labels: Float[np.ndarray, " n"]) -> float:
     tau: Any = kendalltau(outputs[:, 0], labels)[0]
     return float(np.nan_to_num(tau))  # of outputs that are all the same: they order nothing
 
 
-def _squared(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+def _squared(outputs: Float[Array, "n outputs"], labels: Float[Array, "n ..."]) -> Float[Array, ""]:
     return jnp.mean(jnp.square(outputs - labels.reshape(outputs.shape)))
 
 
-def _squared_score(outputs: np.ndarray, labels: np.ndarray) -> float:
+def _squared_score(
+    outputs: Float[np.ndarray, "n outputs"], labels: Shaped[np.ndarray, "n ..."]
+) -> float:
     return float(np.mean(np.square(outputs - labels.reshape(outputs.shape))))

@@ -10,6 +10,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from unf_lopt._options import check_option
 from unf_lopt._types import PyTree
@@ -48,14 +49,11 @@ class Predictor:
     invariant: bool = True
 
 
-def statistics(weights: Weights) -> jax.Array:
+def statistics(weights: Weights) -> Float[Array, " statistics"]:
     """Mean, variance and five quantiles of every tensor (Unterthiner et al., arXiv 2002.11448).
 
     Args:
       weights: of one model.
-
-    Returns:
-      ``[7 · tensors]``.
     """
     quantiles = jnp.asarray(_QUANTILES)
     of_tensors = [
@@ -65,18 +63,18 @@ def statistics(weights: Weights) -> jax.Array:
     return jnp.concatenate(of_tensors)
 
 
-def features_of(params: dict[str, np.ndarray]) -> np.ndarray:
-    """Statistics of every tensor, and the logarithms of their sizes, ``[models, features]``.
-
-    Args:
-      params: of all models, ``[models, *shape]``.
-    """
+def features_of(
+    params: dict[str, Float[np.ndarray, "models ..."]],
+) -> Float[np.ndarray, "models features"]:
+    """Statistics of every tensor, and the logarithms of their sizes."""
     found = np.asarray(jax.jit(jax.vmap(statistics))(params), np.float64)
     return np.concatenate([found, np.log(np.abs(found) + 1e-6)], axis=1)
 
 
-def _entries(params: dict[str, np.ndarray]) -> np.ndarray:
-    """Every entry of every tensor, ``[models, entries]``."""
+def _entries(
+    params: dict[str, Float[np.ndarray, "models ..."]],
+) -> Float[np.ndarray, "models entries"]:
+    """Every entry of every tensor."""
     return np.concatenate([x.reshape(len(x), -1) for x in params.values()], axis=1)
 
 
@@ -190,8 +188,8 @@ PREDICTORS: dict[str, Predictor] = {
 
 
 def standardized(
-    params: dict[str, np.ndarray], of: Sequence[int] | np.ndarray
-) -> dict[str, np.ndarray]:
+    params: dict[str, Float[np.ndarray, "models ..."]], of: Sequence[int] | np.ndarray
+) -> dict[str, Float[np.ndarray, "models ..."]]:
     """Weights less the mean, over the deviation, of a tensor's entries in some of the models."""
     return {path: (x - x[of].mean()) / (x[of].std() + 1e-8) for path, x in params.items()}
 
