@@ -115,6 +115,7 @@ TRAINING: dict[str, Maker] = {
     "mlp_24_units": _in_other_units(_digits(nets.mlp((24,)))),
     "mlp_32x16_unit": _in_other_units(_digits(nets.mlp((32, 16))), "global"),
     "mlp_48x48_gelu": _digits(nets.mlp((48, 48), "gelu"), 32),
+    "mlp_32_sigmoid": _digits(nets.mlp((32,), "sigmoid")),
     "conv_8_units": _in_other_units(_digits(nets.conv((8,)), 32)),
     "conv_8x12": _digits(nets.conv((8, 12)), 32),
     "conv_8x8x8_units": _in_other_units(_digits(nets.conv((8,) * 3))),
@@ -125,11 +126,13 @@ TRAINING: dict[str, Maker] = {
     "conv_residual": _digits(nets.conv((8,) * 3, "gelu", residual=True)),
     "patches_4heads": _digits(nets.patches(1, 24, 4), 32),
     "experts_8x8": _digits(nets.experts(8, 8)),
+    "ae_linear": _autoencoder(12),
     "ae_denoising": _autoencoder(32, activation="tanh", kind="denoising"),
     "bigram": _bytes(nets.bigram(12), batch_size=32),
     "window": _bytes(nets.window(3, 8, 32), batch_size=32),
     "gru_24": _bytes(nets.recurrent("gru", (24,))),
     "rnn_unit": _in_other_units(lambda name: docs_rnn(batch_size=16), "global", 3.0),
+    "transformer_6heads": _bytes(nets.transformer(1, 24, 6), 12, 16),
     "transformer_units": _in_other_units(lambda name: docs_transformer(batch_size=8), largest=3.0),
 }
 

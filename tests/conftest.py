@@ -26,7 +26,7 @@ settings.load_profile("default")
 gc.set_threshold(20_000, 20, 20)
 
 # Where signatures state shapes, every call of a test is checked against them.
-install_import_hook(shapes.modules(), "beartype.beartype")
+install_import_hook(shapes.modules(), "tests.shapes.checked")
 
 # Above these a process lets go of its compiled programs: Linux bounds the mappings, of which each
 # program takes some.

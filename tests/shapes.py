@@ -1,9 +1,15 @@
 """Which modules state shapes in their signatures, to be checked wherever a test calls them."""
 
 import pathlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from beartype import beartype
 
 ROOT = pathlib.Path(__file__).parent.parent
 STATED = "from jaxtyping import "
+SHAPE = re.compile(r"\b(Float|Int|UInt|Bool|Num|Shaped)\[")
 
 
 def modules():
@@ -13,3 +19,15 @@ def modules():
         for path in sorted((ROOT / "unf_lopt").rglob("*.py"))
         if STATED in path.read_text(encoding="utf-8")
     ]
+
+
+def checked(function: Callable) -> Callable:
+    """Checks the arguments whose annotations state a shape.
+
+    The others are the type checker's, and of users' values their errors are the library's own.
+    """
+    function.__annotations__ = {
+        name: hint if SHAPE.search(hint if isinstance(hint, str) else repr(hint)) else Any
+        for name, hint in function.__annotations__.items()
+    }
+    return beartype(function)

@@ -29,9 +29,11 @@ TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 # Kinds of task that they are trained on, if not one.
 COUNTS = {
     "universal": 4,
-    "universal_controller": 20,
+    "universal_controller": 23,
     "universal_controller_narrow": 11,
+    "universal_controller_powers": 20,
     "universal_controller_wide": 20,
+    "universal_generalizing": 23,
 }
 
 

@@ -94,7 +94,7 @@ def test_batches_of_every_size_are_drawn():
 def test_sums_that_weigh_nothing_do_not_count():
     own = Addition(hidden=4, embedding=3, digits=2)
     params, (question, answer) = own.init(jax.random.key(0)), own.sums(jax.random.key(1), 5)
-    weights = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    weights = jnp.array([1.0, 1.0, 0.0, 0.0, 0.0])
     np.testing.assert_allclose(
         own.loss(params, question, answer, weights),
         own.loss(params, question[:2], answer[:2]),
