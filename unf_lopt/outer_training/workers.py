@@ -83,6 +83,9 @@ class Workers:
 
         Args:
           rows: of this process's workers, each on its device.
+
+        Raises:
+          RuntimeError: another process has ended in the middle of it.
         """
         if self.alone:
             at_home = (jax.device_put(row, self.devices[0]) for row in rows)
@@ -97,7 +100,11 @@ class Workers:
             shape = (self.number, *own[0].shape[1:])
             return jax.make_array_from_single_device_arrays(shape, sharding, list(own))
 
-        on_all = _moved_to_all(jax.tree.map(joined, *of_devices), self.everywhere)
+        try:
+            moved = _moved_to_all(jax.tree.map(joined, *of_devices), self.everywhere)
+            on_all = jax.block_until_ready(moved)
+        except ValueError as error:  # so JAX calls it where another process ends as it begins
+            raise RuntimeError(str(error)) from error
         return jax.tree.map(lambda leaf: leaf.addressable_data(0), on_all)
 
 
