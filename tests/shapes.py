@@ -9,7 +9,7 @@ from beartype import beartype
 
 ROOT = pathlib.Path(__file__).parent.parent
 STATED = "from jaxtyping import "
-SHAPE = re.compile(r"\b(Float|Int|UInt|Bool|Num|Shaped)\[")
+SHAPE = re.compile(r"\b(Bool|Complex|Float|Inexact|Int|Integer|Key|Num|Real|Shaped|UInt)\[")
 
 
 def modules():

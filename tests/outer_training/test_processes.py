@@ -35,9 +35,10 @@ def flags(folder, *bindings, configs=CONFIGS):
     return [*configs, *given, f"--train_log_dir={folder}"]
 
 
-def launched(folder, processes, *bindings, restarts=0):
+def launched(folder, processes, *bindings, restarts=0, configs=CONFIGS):
     own = [f"--processes={processes}", f"--restarts={restarts}"]
-    command = [sys.executable, "-m", "unf_lopt.launch", *own, "--", *flags(folder, *bindings)]
+    given = flags(folder, *bindings, configs=configs)
+    command = [sys.executable, "-m", "unf_lopt.launch", *own, "--", *given]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -154,13 +155,11 @@ def test_the_same_of_the_optimizer_with_the_most_parts(several, tmp_path):
         "OUTER_STEPS = 3",
     )
     configs = ("--config_file=digits_mlp.gin", "--config_file=mixed.gin")
-    one, two = (flags(tmp_path / name, *bindings, configs=configs) for name in ("one", "two"))
     if several == "devices":
-        with_devices(2, two)
+        with_devices(2, flags(tmp_path / "two", *bindings, configs=configs))
     else:
-        command = [sys.executable, "-m", "unf_lopt.launch", "--processes=2", "--", *two]
-        subprocess.run(command, check=True)
-    assert main(["train", *one]) == 0
+        finished(launched(tmp_path / "two", 2, *bindings, configs=configs))
+    assert main(["train", *flags(tmp_path / "one", *bindings, configs=configs)]) == 0
     assert_same_run(tmp_path / "one", tmp_path / "two", 3, workers=2)
 
 

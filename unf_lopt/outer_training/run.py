@@ -91,9 +91,7 @@ class Run:
         self._outer = OuterStep(self._workers, self._learner, self._estimators, self._averaging)
         first = self._learner.init(jnp.asarray(self._init_key))
         learner_state = self._workers.at_home(first)
-        average = None
-        if self._averaging is not None:  # in buffers of its own: both are donated to a step
-            average = jax.tree.map(jnp.copy, self._theta(learner_state))
+        average = None if self._averaging is None else self._theta(learner_state)
         self._learning = Learning(learner_state, average)
         self._unrolls = self._outer.fresh(self._learning, self._unroll_key)
         self.outer_step, self.skipped, self.seconds = 0, 0, 0.0
