@@ -134,6 +134,16 @@ OPTIMIZERS: dict[str, Callable[[Network], optax.GradientTransformation]] = {
     "controller, orthogonalized": functools.partial(
         _ours, unf_controller(directions=("adam", "orthogonalized"))
     ),
+    "controller, orthogonalized in a subspace": functools.partial(
+        _ours,
+        unf_controller(
+            directions=("adam", "orthogonalized"),
+            newton_schulz="minimax",
+            newton_schulz_steps=3,
+            dense_newton_schulz_steps=2,
+            orthogonalized_rank=16,
+        ),
+    ),
 }
 
 

@@ -11,6 +11,11 @@ import pytest
 from tests.optimizers.weight_spaces import mixed_spec, random_tree
 from unf_lopt.optimizers import directions
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
+from unf_lopt.optimizers.orthogonalization import (
+    Orthogonalization,
+    orthogonalize,
+    orthogonalized,
+)
 
 SPEC = mixed_spec()
 MATRICES = matrices_of(SPEC)
@@ -22,11 +27,17 @@ DIRECTIONS = {
     "biased momentum": lambda decay, matrices: directions.momentum(decay, debias=False),
     "adam": lambda decay, matrices: directions.adam(decay, 0.99),
     "factored": lambda decay, matrices: directions.factored(matrices, decay, 0.99),
-    "orthogonalized": lambda decay, matrices: directions.orthogonalized(matrices, decay),
+    "orthogonalized": lambda decay, matrices: orthogonalized(matrices, decay),
 }
 # Squares of smaller gradients vanish beside the ε that Adam adds.
 SCALES = [("adam", 1e12), ("factored", 1e12), ("orthogonalized", 1e12), ("orthogonalized", 1e-12)]
 STEPS = 2
+
+
+def _orthogonalize(matrices, leaves):
+    return orthogonalize(matrices, leaves, Orthogonalization())[0]
+
+
 any_direction = pytest.mark.parametrize("name", DIRECTIONS)
 
 
@@ -138,34 +149,7 @@ def test_factored_moments_of_a_product_are_exact():
     assert sum(x.size for x in jax.tree.leaves(state.second)) == 10
 
 
-@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (3, 4, 9)])
-def test_newton_schulz_is_nearly_orthogonal(shape):
-    x = np.random.default_rng(0).normal(size=shape)
-    values = np.linalg.svd(directions.newton_schulz(jnp.asarray(x, "f4"), 8), compute_uv=False)
-    assert values.min() > 0.6
-    assert values.max() < 1.25
-
-
-def test_newton_schulz_points_along_the_polar_factor():
-    x = np.random.default_rng(0).normal(size=(8, 20))
-    left, _, right = np.linalg.svd(x, full_matrices=False)
-    found = np.asarray(directions.newton_schulz(jnp.asarray(x, "f4")))
-    polar = left @ right
-    cosine = np.sum(found * polar) / np.linalg.norm(found) / np.linalg.norm(polar)
-    assert cosine > 0.98
-
-
-@jax.enable_x64(True)
-def test_transposing_passes_through():
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 5, 9)))
-    (found,) = directions.in_batches(directions.newton_schulz, [x.swapaxes(1, 2)])
-    expected = directions.newton_schulz(x).swapaxes(1, 2)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-    tall = directions.newton_schulz(x.swapaxes(1, 2))
-    np.testing.assert_allclose(tall, expected, atol=1e-11)
-
-
-@pytest.mark.parametrize("direction", [directions.orthogonalize, directions.normalize])
+@pytest.mark.parametrize("direction", [_orthogonalize, directions.normalize])
 def test_every_block_has_root_mean_square_one(direction):
     leaves, _ = MATRICES.flatten(random_tree(0, "f4"))
     unit = jax.jit(lambda leaves: direction(MATRICES, leaves))(leaves)
@@ -177,36 +161,6 @@ def test_every_block_has_root_mean_square_one(direction):
 
     MATRICES.map(check, unit)
     np.testing.assert_allclose(np.concatenate(checked), 1, rtol=1e-4)
-
-
-def test_dense_matrices_have_rounds_of_their_own():
-    matrices = matrices_of(SPEC)
-    leaves, _ = matrices.flatten(random_tree(3, "f4"))
-    three, two, both = (
-        directions.orthogonalize(matrices, leaves, *n) for n in [(3,), (2,), (3, 2)]
-    )
-    for i, blocks in enumerate(matrices.blocks):
-        expected = two if blocks and blocks[0].is_dense else three
-        np.testing.assert_allclose(both[i], expected[i], atol=1e-5)
-
-
-def test_equal_shapes_are_one_product():
-    calls = []
-
-    def function(x):
-        calls.append(x.shape)
-        return x
-
-    xs = [jnp.ones(shape) for shape in [(1, 4, 6), (2, 6, 4), (1, 5, 5), (3, 4, 6)]]
-    directions.in_batches(function, xs)
-    assert calls == [(6, 4, 6), (1, 5, 5)]
-
-
-def test_matrices_in_one_batch_are_as_if_alone():
-    xs = [jnp.asarray(np.random.default_rng(i).normal(size=(i, 4, 6)), "f4") for i in (1, 2, 3)]
-    together = directions.in_batches(directions.newton_schulz, xs)
-    for x, found in zip(xs, together, strict=True):
-        np.testing.assert_allclose(found, directions.newton_schulz(x), atol=1e-5)
 
 
 def _normalized(x):

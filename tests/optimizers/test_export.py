@@ -143,6 +143,19 @@ def test_a_theta_from_before_extents_were_seen_steps_as_it_did(tmp_path):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), after, before)
 
 
+@pytest.mark.parametrize("make", [optimizers.mixed_step, optimizers.unf_controller])
+def test_a_theta_without_weight_decay_begins_with_the_one_set_by_hand(tmp_path, make):
+    lopt, decaying = make(), make(learned_weight_decay=True, extents=True)
+    file = tmp_path / "theta_1.safetensors"
+    file.write_bytes(optimizers.theta_data(theta_of(lopt), lopt, 1, {}))
+    grown = optimizers.read_theta(file).for_optimizer(decaying)
+    assert jax.tree.map(jnp.shape, grown) == _shapes(decaying)
+    by_hand = decaying.init(THETA_KEY)["scalars"]
+    assert grown["scalars"]["log_weight_decay"] == by_hand["log_weight_decay"]
+    with pytest.raises(ValueError, match="was not written by this"):
+        optimizers.read_theta(file).for_optimizer(make(hypergradient=True, extents=True))
+
+
 def _shapes(lopt):
     return jax.tree.map(lambda x: x.shape, jax.eval_shape(lopt.init, THETA_KEY))
 

@@ -56,6 +56,8 @@ _MIXED = {
     "functional": NATURAL,
     "newton_schulz_steps": COUNT,
     "dense_newton_schulz_steps": Number(1, LARGEST, whole=True, optional=True),
+    "newton_schulz": OneOf(("quintic", "minimax")),
+    "orthogonalized_rank": Number(1, LARGEST, whole=True, optional=True),
     "heads": FLAG,
     "gradient_clip": _STEP["gradient_clip"],
     "weight_decay": _STEP["weight_decay"],

@@ -7,14 +7,11 @@ that all of this can be vmapped and differentiated with respect to them.
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -23,8 +20,6 @@ from unf_lopt.optimizers.features import wide_dtype, zero_momentum
 from unf_lopt.optimizers.matrices import Matrices
 from unf_lopt.optimizers.transformation import transformation
 
-# Coefficients of Newton-Schulz: Jordan et al. (2024).
-_QUINTIC = (3.4445, -4.7750, 2.0315)
 # Under a square root: keeps its derivative finite where a gradient has been zero from the start.
 SMALLEST_SQUARE = 1e-30
 
@@ -76,11 +71,12 @@ def unbiased(tree: PyTree, decay: Any, count: Any) -> PyTree:
 
 def unit_rms(x: Float[Array, "*shape"], axis: Any = None) -> Float[Array, "*shape"]:
     """An array over its root mean square along axes; zero, as its derivative, where it is zero."""
-    x = x / _or_one(jnp.max(jnp.abs(x), axis, keepdims=True))  # squares then do not vanish
-    return x / jnp.sqrt(_or_one(jnp.mean(jnp.square(x), axis, keepdims=True)))
+    x = x / or_one(jnp.max(jnp.abs(x), axis, keepdims=True))  # squares then do not vanish
+    return x / jnp.sqrt(or_one(jnp.mean(jnp.square(x), axis, keepdims=True)))
 
 
-def _or_one(x: jax.Array) -> jax.Array:
+def or_one(x: jax.Array) -> jax.Array:
+    """Numbers to divide by: x where it is positive, else 1."""
     return jnp.where(x > 0, x, 1)
 
 
@@ -226,71 +222,7 @@ def _whitened_by_means(m: jax.Array, v: tuple[jax.Array, ...]) -> jax.Array:
     if len(v) == 1:
         return whitened(m, v[0])
     row, column = v
-    return whitened(m, row / _or_one(jnp.mean(row)) * column)
-
-
-def orthogonalized(
-    matrices: Matrices, decay: Any = 0.95, *, nesterov: bool = True, steps: int = 5
-) -> optax.GradientTransformation:
-    """The momentum of every matrix, its singular values set to one and its RMS to one.
-
-    Muon (Jordan et al., 2024) scaled as Liu et al. (arXiv 2502.16982) do: by shape alone, so that
-    one step size is for all shapes, and for Adam as well. Vectors get Adam's direction without the
-    average of squares, ``m / rms(m)``.
-
-    Args:
-      matrices: what the parameters are.
-      decay: μ of the momentum.
-      nesterov: whether ``μ·m + (1 − μ)·∇`` is orthogonalized instead of m.
-      steps: of Newton-Schulz.
-    """
-    inner = momentum(decay)
-
-    def update(grad: PyTree, state: AverageState, params: PyTree = None) -> tuple[PyTree, Any]:
-        direction, new_state = inner.update(grad, state)
-        if nesterov:
-            direction = average(direction, wide(grad), decay)
-        leaves, unflatten = matrices.flatten(direction)
-        unit = orthogonalize(matrices, leaves, steps)
-        for i, role in enumerate(matrices.roles):
-            if role == "vector":
-                unit[i] = unit_rms(leaves[i])
-        return unflatten(unit), new_state
-
-    return transformation(inner.init, update)
-
-
-def orthogonalize(
-    matrices: Matrices,
-    leaves: Sequence[jax.Array],
-    steps: int = 5,
-    dense_steps: int | None = None,
-) -> list[jax.Array]:
-    """The matrices with singular values near one, every block scaled to root mean square 1.
-
-    Args:
-      matrices: what the parameters are.
-      leaves: in the order of ``matrices.paths``; vectors stay as they are.
-      steps: of Newton-Schulz.
-      dense_steps: for matrices that are neither windows of convolutions nor heads; None for as
-        many as the others.
-
-    Returns:
-      Leaves like the given ones; zero where a matrix is zero.
-    """
-    is_dense = [block.is_dense for own in matrices.blocks for block in own]
-
-    def unit(steps: int, batches: list[jax.Array]) -> list[jax.Array]:
-        return in_batches(lambda x: unit_rms(newton_schulz(x, steps), (-2, -1)), batches)
-
-    def units(batches: list[jax.Array]) -> list[jax.Array]:
-        if dense_steps is None:
-            return unit(steps, batches)
-        dense = iter(unit(dense_steps, list(itertools.compress(batches, is_dense))))
-        others = iter(unit(steps, [x for x, own in zip(batches, is_dense, strict=True) if not own]))
-        return [next(dense if own else others) for own in is_dense]
-
-    return matrices.map(units, leaves)
+    return whitened(m, row / or_one(jnp.mean(row)) * column)
 
 
 def normalize(matrices: Matrices, leaves: Sequence[jax.Array]) -> list[jax.Array]:
@@ -323,53 +255,4 @@ def normalize(matrices: Matrices, leaves: Sequence[jax.Array]) -> list[jax.Array
 
 def _inverse_root(square: jax.Array) -> jax.Array:
     """``1/√x``, and 0 where x is 0."""
-    return jnp.where(square > 0, jax.lax.rsqrt(_or_one(square)), 0)
-
-
-def in_batches(
-    function: Callable[[jax.Array], jax.Array], matrices: Sequence[jax.Array]
-) -> list[jax.Array]:
-    """Applies a function of wide matrices to equal shapes together, tall ones transposed.
-
-    Args:
-      function: from ``[copies, rows, columns]``, rows ≤ columns, to the same shape.
-      matrices: each ``[copies, rows, columns]``.
-
-    Returns:
-      What it gives for each, transposed back.
-    """
-    is_tall = [x.shape[-2] > x.shape[-1] for x in matrices]
-    flat = [jnp.swapaxes(x, -1, -2) if t else x for x, t in zip(matrices, is_tall, strict=True)]
-    together = defaultdict(list)
-    for i, x in enumerate(flat):
-        together[x.shape[1:], x.dtype].append(i)
-    for members in together.values():
-        batch = function(jnp.concatenate([flat[i] for i in members]))
-        ends = np.cumsum([len(flat[i]) for i in members])[:-1]
-        for i, result in zip(members, jnp.split(batch, ends), strict=True):
-            flat[i] = result
-    return [jnp.swapaxes(x, -1, -2) if t else x for x, t in zip(flat, is_tall, strict=True)]
-
-
-def newton_schulz(
-    x: Float[Array, "*copies rows columns"], steps: int = 5
-) -> Float[Array, "*copies rows columns"]:
-    """``U Vᵀ`` of ``x = U S Vᵀ``, roughly: singular values between about 0.7 and 1.2.
-
-    ``X ← a·X + (b·X Xᵀ + c·(X Xᵀ)²) X``, from x with Frobenius norm 1 (Jordan et al., "Muon: an
-    optimizer for hidden layers in neural networks", 2024). Multiplying x by a positive number
-    changes nothing; permutations and other rotations of rows and of columns pass through.
-
-    Args:
-      x: matrices; fewest products where rows ≤ columns.
-      steps: how often.
-
-    Returns:
-      As x; zero where a matrix is zero.
-    """
-    a, b, c = _QUINTIC
-    x = unit_rms(x, (-2, -1)) / np.sqrt(x.shape[-2] * x.shape[-1])
-    for _ in range(steps):
-        gram = x @ jnp.swapaxes(x, -1, -2)
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x
+    return jnp.where(square > 0, jax.lax.rsqrt(or_one(square)), 0)

@@ -226,12 +226,15 @@ def mixed_step(
     directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
     dense_newton_schulz_steps: int | None = None,
+    newton_schulz: str = "quintic",
+    orthogonalized_rank: int | None = None,
     heads: bool = True,
     functional: int = 0,
     pooling: bool = True,
     horizon_features: bool = True,
     hypergradient: bool = False,
     extents: bool = False,
+    learned_weight_decay: bool = False,
     gradient_clip: float | None = 1.0,
     weight_decay: float = 0.0,
     frozen: Frozen = (),
@@ -249,6 +252,11 @@ def mixed_step(
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
       dense_newton_schulz_steps: how exactly those that are neither windows of convolutions nor
         heads, for which fewer rounds are enough; None for as the others.
+      newton_schulz: its coefficients: ``"quintic"``, Muon's, or ``"minimax"``, which are best for
+        as many rounds; see :func:`unf_lopt.optimizers.orthogonalization.newton_schulz`.
+      orthogonalized_rank: the largest of the subspaces in which matrices of at least 32 rows and
+        columns are orthogonalized; None to orthogonalize all wholly. See
+        :func:`unf_lopt.optimizers.subspace.in_subspace`.
       heads: whether the heads of an attention are matrices of their own.
       functional: channels of a functional that turns the direction of every entry and leaves its
         size in the tensor as it is, 0 for none; see
@@ -262,6 +270,8 @@ def mixed_step(
         :mod:`unf_lopt.optimizers.hypergradient`.
       extents: whether step sizes are powers of the rows, the columns and the window of matrices;
         three scalars more.
+      learned_weight_decay: whether the weight decay of matrices is learned, beside
+        ``weight_decay``; two scalars more.
       gradient_clip: largest norm of the whole gradient, or None.
       weight_decay: λ in W ← W − α·(d + λ·W).
       frozen: paths (or their beginnings) of parameters that are not trained, or a function of the
@@ -276,9 +286,12 @@ def mixed_step(
         horizon_features=horizon_features,
         hypergradient=hypergradient,
         extents=extents,
+        learned_weight_decay=learned_weight_decay,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         dense_newton_schulz_steps=dense_newton_schulz_steps,
+        newton_schulz=newton_schulz,
+        orthogonalized_rank=orthogonalized_rank,
         heads=heads,
         gradient_clip=gradient_clip,
         weight_decay=weight_decay,
@@ -296,9 +309,12 @@ def unf_controller(
     horizon_features: bool = True,
     hypergradient: bool = False,
     extents: bool = False,
+    learned_weight_decay: bool = False,
     directions: Sequence[str] = ("adam", "normalized"),
     newton_schulz_steps: int = 5,
     dense_newton_schulz_steps: int | None = None,
+    newton_schulz: str = "quintic",
+    orthogonalized_rank: int | None = None,
     heads: bool = True,
     gradient_clip: float | None = 1.0,
     weight_decay: float = 0.0,
@@ -321,9 +337,12 @@ def unf_controller(
       horizon_features: as of :func:`mixed_step`.
       hypergradient: as of :func:`mixed_step`; the functional sees and changes these factors.
       extents: as of :func:`mixed_step`; the functional sees them.
+      learned_weight_decay: as of :func:`mixed_step`; the functional changes it.
       directions: as of :func:`mixed_step`.
       newton_schulz_steps: as of :func:`mixed_step`.
       dense_newton_schulz_steps: as of :func:`mixed_step`.
+      newton_schulz: as of :func:`mixed_step`.
+      orthogonalized_rank: as of :func:`mixed_step`.
       heads: as of :func:`mixed_step`.
       gradient_clip: as of :func:`mixed_step`.
       weight_decay: as of :func:`mixed_step`.
@@ -342,9 +361,12 @@ def unf_controller(
         horizon_features=horizon_features,
         hypergradient=hypergradient,
         extents=extents,
+        learned_weight_decay=learned_weight_decay,
         directions=tuple(directions),
         newton_schulz_steps=newton_schulz_steps,
         dense_newton_schulz_steps=dense_newton_schulz_steps,
+        newton_schulz=newton_schulz,
+        orthogonalized_rank=orthogonalized_rank,
         heads=heads,
         gradient_clip=gradient_clip,
         weight_decay=weight_decay,

@@ -19,6 +19,7 @@ from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
 from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep
 from unf_lopt.optimizers.mixed_theta import initial_theta
+from unf_lopt.optimizers.orthogonalization import POLYNOMIALS, Orthogonalization
 from unf_lopt.optimizers.transformation import on_any_mesh, transformation_with_extra_args
 from unf_lopt.symmetry import PermutationSpec
 
@@ -38,10 +39,14 @@ class MixedOptions:
         its gradients agree; see :mod:`unf_lopt.optimizers.hypergradient`.
       extents: whether step sizes are powers of the rows, the columns and the window of matrices,
         which a controller sees too.
+      learned_weight_decay: whether the weight decay of matrices is learned, beside a fixed one.
       directions: names in `mixed_step.DIRECTIONS`, which are mixed.
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.
       dense_newton_schulz_steps: how exactly those that are neither windows of convolutions nor
         heads; None for as the others.
+      newton_schulz: its coefficients, ``"quintic"`` or ``"minimax"``.
+      orthogonalized_rank: the largest of the subspaces in which matrices of at least 32 rows and
+        columns are orthogonalized; None to orthogonalize all wholly.
       heads: whether the heads of an attention are matrices of their own.
       gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
       weight_decay: λ in ``W ← W − α·(d + λ·W)``, α the step size of the tensor.
@@ -57,9 +62,12 @@ class MixedOptions:
     horizon_features: bool = True
     hypergradient: bool = False
     extents: bool = False
+    learned_weight_decay: bool = False
     directions: tuple[str, ...] = ("adam", "normalized")
     newton_schulz_steps: int = 5
     dense_newton_schulz_steps: int | None = None
+    newton_schulz: str = "quintic"
+    orthogonalized_rank: int | None = None
     heads: bool = True
     gradient_clip: float | None = 1.0
     weight_decay: float = 0.0
@@ -70,18 +78,31 @@ class MixedOptions:
             "functional": 0,
             "newton_schulz_steps": 1,
             "dense_newton_schulz_steps": 1,
+            "orthogonalized_rank": 1,
         }
+        optional = ("dense_newton_schulz_steps", "orthogonalized_rank")
         for name, least in least_of.items():
             value = getattr(self, name)
-            if value is None and name == "dense_newton_schulz_steps":
+            if value is None and name in optional:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}={value!r}: must be a whole number, {least} or more.")
+        check_option("newton_schulz", self.newton_schulz, POLYNOMIALS)
         object.__setattr__(self, "directions", _directions(self.directions))
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip={self.gradient_clip}: must be positive, or None.")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay={self.weight_decay}: must not be negative.")
+
+    @property
+    def orthogonalization(self) -> Orthogonalization:
+        """How exactly matrices are orthogonalized, where they are."""
+        return Orthogonalization(
+            self.newton_schulz_steps,
+            self.dense_newton_schulz_steps,
+            self.newton_schulz,
+            self.orthogonalized_rank,
+        )
 
 
 class MixedLearnedOptimizer(LearnedOptimizer):
@@ -103,7 +124,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         if options.controller:
             self._controller = Controller(
                 options.controller,
-                len(options.directions) + options.hypergradient,
+                len(options.directions) + options.hypergradient + options.learned_weight_decay,
                 options.pooling,
                 options.rows_and_columns,
                 options.hypergradient,
@@ -151,6 +172,7 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             self._functional(None),
             follows_hypergradient=self._options.hypergradient,
             sees_extents=self._options.extents,
+            decays=self._options.learned_weight_decay,
         )
 
     def transformation(
@@ -189,12 +211,13 @@ class MixedLearnedOptimizer(LearnedOptimizer):
             matrices_of(self._require_spec(), heads=self._options.heads),
             self._options.directions,
             self._controller,
-            (self._options.newton_schulz_steps, self._options.dense_newton_schulz_steps),
+            self._options.orthogonalization,
             self._functional(self._require_spec()),
             self._options.horizon_features,
             self._options.gradient_clip,
             self._options.hypergradient,
             self._options.extents,
+            self._options.learned_weight_decay,
         )
 
     def _functional(self, spec: PermutationSpec | None) -> Functional | None:

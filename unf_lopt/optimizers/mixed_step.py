@@ -21,6 +21,7 @@ from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import ROLES, Matrices
 from unf_lopt.optimizers.mixed_theta import POWERS, Scalars
+from unf_lopt.optimizers.orthogonalization import Orthogonalization, orthogonalize
 from unf_lopt.optimizers.statistics import (
     SMALLEST,
     Averages,
@@ -32,23 +33,22 @@ from unf_lopt.optimizers.statistics import (
     products,
     squares,
 )
+from unf_lopt.optimizers.subspace import Bases
 
 Leaves = list[jax.Array]
-# Of Newton-Schulz: for all matrices, and for dense ones, see `directions.orthogonalize`.
-Rounds = tuple[int, int | None]
-
-# By name, a direction of matrices: of what they are, a look-ahead of the momentum, the debiased
-# second moments and the rounds of Newton-Schulz. Vectors always have Adam's.
-DIRECTIONS: dict[str, Callable[[Matrices, Leaves, Leaves, Rounds], Leaves]] = {
-    "adam": lambda matrices, ahead, v, rounds: list(map(directions.whitened, ahead, v)),
-    "factored": lambda matrices, ahead, v, rounds: directions.factored_whitened(matrices, ahead, v),
-    "momentum": lambda matrices, ahead, v, rounds: list(map(directions.unit_rms, ahead)),
-    "normalized": lambda matrices, ahead, v, rounds: directions.normalize(matrices, ahead),
-    "orthogonalized": lambda matrices, ahead, v, rounds: directions.orthogonalize(
-        matrices, ahead, *rounds
-    ),
+# By name, a direction of matrices: of what they are, a look-ahead of the momentum and the debiased
+# second moments. Vectors always have Adam's.
+_DIRECTIONS: dict[str, Callable[[Matrices, Leaves, Leaves], Leaves]] = {
+    "adam": lambda matrices, ahead, v: list(map(directions.whitened, ahead, v)),
+    "factored": directions.factored_whitened,
+    "momentum": lambda matrices, ahead, v: list(map(directions.unit_rms, ahead)),
+    "normalized": lambda matrices, ahead, v: directions.normalize(matrices, ahead),
 }
+# The one that remembers something.
+_ORTHOGONALIZED = "orthogonalized"
+DIRECTIONS = (*_DIRECTIONS, _ORTHOGONALIZED)
 
+_NEWTON_SCHULZ = Orthogonalization()
 _REFERENCE_STEPS = 200.0
 # The controller multiplies a step size by at most e^±this.
 _LARGEST_LOG_CHANGE = 4.0
@@ -65,6 +65,7 @@ class MixedState(NamedTuple):
       num_steps: how many there will be, T.
       running: what the controller remembers; None without one.
       log_factors: of step sizes that follow the hypergradient; None if none do.
+      bases: of wide matrices that are orthogonalized in a subspace; none if none are.
     """
 
     first: PyTree
@@ -74,6 +75,7 @@ class MixedState(NamedTuple):
     num_steps: Float[Array, ""]
     running: control.Running | None = None
     log_factors: Float[Array, " tensors"] | None = None
+    bases: Bases = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +92,7 @@ class MixedStep:
     - ``"normalized"``: m̃ with rows and columns of equal root mean square, see
       :func:`directions.normalize`;
     - ``"orthogonalized"``: m̃ with equal singular values by Newton-Schulz (Jordan et al., 2024;
-      Liu et al., arXiv 2502.16982), see :func:`directions.orthogonalize`.
+      Liu et al., arXiv 2502.16982), see :func:`orthogonalize`.
 
     The weights are the softmax of logits that are lines in t/T, of the first direction 0. At step
     t of T
@@ -103,35 +105,44 @@ class MixedStep:
     the hypergradient, ``log r`` of the tensor is added, which
     :func:`hypergradient.next_log_factors` changes at every step.
 
-    A controller, if there is one, adds to ``log α``, to the logits and to the change of ``log r``
-    of every tensor, and to ``log α`` of rows and columns. A functional turns the mix entry by
-    entry, and leaves its root mean square in the tensor as it is, see
+    With a learned weight decay, ``log λ`` is a line in t/T, and ``W ← (W − α·d) / (1 + α·λ)`` of
+    matrices: the proximal step, which is stable for every α·λ (Zhuang et al., arXiv 2202.00089).
+
+    A controller, if there is one, adds to ``log α``, to the logits, to the change of ``log r`` and
+    to ``log λ`` of every tensor, and to ``log α`` of rows and columns. A functional turns the mix
+    entry by entry, and leaves its root mean square in the tensor as it is, see
     :func:`directions.corrected`.
 
     Attributes:
       matrices: what the parameters are.
       mixed: the names of the directions, see `DIRECTIONS`.
       controller: the functional with as many outputs as there are directions, and one more if
-        step sizes follow the hypergradient; or None.
-      rounds: of Newton-Schulz: how exactly matrices are orthogonalized, and how exactly dense
-        ones; None for as the others.
+        step sizes follow the hypergradient, and one for a learned weight decay; or None.
+      orthogonalization: how exactly matrices are orthogonalized, where they are.
       functional: as :func:`entry_functional` makes it, or None.
       horizon: whether the step depends on T; else κ, p, q and slopes do nothing, and controller
         and functional see zeros in the place of time.
       gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
       follows_hypergradient: whether every tensor remembers a factor of its step size.
       sees_extents: whether step sizes are powers of the rows, columns and window of matrices.
+      decays: whether matrices have a learned weight decay.
     """
 
     matrices: Matrices
     mixed: tuple[str, ...]
     controller: control.Controller | None = None
-    rounds: Rounds = (5, None)
+    orthogonalization: Orthogonalization = _NEWTON_SCHULZ
     functional: Functional | None = None
     horizon: bool = True
     gradient_clip: float | None = None
     follows_hypergradient: bool = False
     sees_extents: bool = False
+    decays: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a controller has for every tensor."""
+        return len(self.mixed) + self.follows_hypergradient + self.decays
 
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
@@ -141,8 +152,10 @@ class MixedStep:
         steps = jnp.asarray(num_steps, jnp.float32)
         averages = no_averages(count, jnp.result_type(*jax.tree.leaves(first), jnp.float32))
         factors = hypergradient.start_log_factors(count) if self.follows_hypergradient else None
-        started = jnp.zeros((), jnp.int32)
-        return MixedState(first, second, averages, started, steps, running, factors)
+        started, bases = jnp.zeros((), jnp.int32), ()
+        if _ORTHOGONALIZED in self.mixed:
+            bases = self.orthogonalization.start(self.matrices)
+        return MixedState(first, second, averages, started, steps, running, factors, bases)
 
     def update(
         self,
@@ -185,7 +198,7 @@ class MixedStep:
         m, _ = self.matrices.flatten(directions.unbiased(first, first_decay, count))
         v, _ = self.matrices.flatten(directions.unbiased(second, second_decay, count))
         new = state._replace(first=first, second=second, averages=averages, iteration=count)
-        changes = jnp.zeros((len(g), len(self.mixed) + self.follows_hypergradient), jnp.float32)
+        changes = jnp.zeros((len(g), self.outputs), jnp.float32)
         factors: Sequence[jax.Array | None] = [None] * len(g)
         if self.controller is not None:
             running = control.update_running(_running(state), found, loss, state.iteration)
@@ -199,7 +212,8 @@ class MixedStep:
         new = new._replace(log_factors=log_factors)
         weights = self._weights(scalars, state, changes[:, 1 : len(self.mixed)])
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
-        direction = self._mixture(ahead, v, weights)
+        direction, bases = self._mixture(ahead, v, weights, state.bases)
+        new = new._replace(bases=bases)
         if self.functional is not None:
             leaves = (g, m, v, p, direction)
             features = entry_features(self.matrices, unflatten, leaves, found, self._time(state))
@@ -214,6 +228,12 @@ class MixedStep:
             -(steps[i] if factor is None else steps[i] * factor) * direction[i]
             for i, factor in enumerate(factors)
         ]
+        if self.decays:
+            rates = steps * self._decays(scalars, state, changes)
+            updates = [
+                own if role == "vector" else (own - rates[i] * p[i]) / (1 + rates[i])
+                for i, (role, own) in enumerate(zip(self.matrices.roles, updates, strict=True))
+            ]
         return unflatten(updates), new
 
     def _clipped(
@@ -284,7 +304,7 @@ class MixedStep:
         if state.log_factors is None:
             return jnp.exp(log_steps), None
         log_factors = hypergradient.next_log_factors(
-            state.log_factors, agreement, scalars, self._centred(state), changes[:, -1]
+            state.log_factors, agreement, scalars, self._centred(state), changes[:, len(self.mixed)]
         )
         return jnp.exp(log_steps + log_factors), log_factors
 
@@ -326,14 +346,26 @@ class MixedStep:
         logits = changes + jnp.stack(own)[None] if own else changes
         return jax.nn.softmax(jnp.pad(logits, ((0, 0), (1, 0))), axis=-1)
 
+    def _decays(
+        self, scalars: Scalars, state: MixedState, changes: Float[Array, "tensors outputs"]
+    ) -> Float[Array, " tensors"]:
+        """λ of every tensor."""
+        share, _ = self._centred(state)
+        own = scalars["log_weight_decay"] + scalars["slope_weight_decay"] * share
+        return jnp.exp(own + changes[:, -1])
+
     def _mixture(
-        self, ahead: Leaves, v: Leaves, weights: Float[Array, "tensors directions"]
-    ) -> Leaves:
-        """``Σᵢ wᵢ·dᵢ`` of every tensor."""
-        of_matrices = [
-            DIRECTIONS[name](self.matrices, ahead, v, self.rounds) for name in self.mixed
-        ]
-        return [
+        self, ahead: Leaves, v: Leaves, weights: Float[Array, "tensors directions"], bases: Bases
+    ) -> tuple[Leaves, Bases]:
+        """``Σᵢ wᵢ·dᵢ`` of every tensor, and the bases for the next step."""
+        of_matrices = []
+        for name in self.mixed:
+            if name == _ORTHOGONALIZED:
+                own, bases = orthogonalize(self.matrices, ahead, self.orthogonalization, bases)
+            else:
+                own = _DIRECTIONS[name](self.matrices, ahead, v)
+            of_matrices.append(own)
+        mixture = [
             directions.whitened(ahead[i], v[i])
             if role == "vector"
             else functools.reduce(
@@ -341,6 +373,7 @@ class MixedStep:
             )
             for i, role in enumerate(self.matrices.roles)
         ]
+        return mixture, bases
 
 
 def _bounded(change: jax.Array) -> jax.Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,17 @@ from unf_lopt.optimizers.functional import Functional
 Scalars = dict[str, jax.Array]
 # Of the extents of matrices, in the order of `Matrices.log_extents`.
 POWERS = ("power_rows", "power_columns", "power_window")
+_DECAY = ("log_weight_decay", "slope_weight_decay")
+# What a step may have that thetas without it can go on with.
+_LATER = dict.fromkeys(POWERS, 0.0) | {"log_weight_decay": np.log(0.3), "slope_weight_decay": 0.0}
 
 
 def initial_scalars(
-    mixed: Sequence[str], *, follows_hypergradient: bool = False, sees_extents: bool = False
+    mixed: Sequence[str],
+    *,
+    follows_hypergradient: bool = False,
+    sees_extents: bool = False,
+    decays: bool = False,
 ) -> Scalars:
     """The scalars of a step set by hand, as they are learned: logarithms, logits and exponents.
 
@@ -31,6 +38,7 @@ def initial_scalars(
     - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
       from start to end;
     - ``power_rows``, ``power_columns``, ``power_window``: ηs, likewise;
+    - ``log_weight_decay``, ``slope_weight_decay``: log λ at the middle, and from start to end;
     - ``log_gain``, ``gain_horizon``, ``log_sharpness``, ``growth``, ``slope_growth``: see
       :func:`hypergradient.next_log_factors`.
 
@@ -38,6 +46,7 @@ def initial_scalars(
       mixed: the names of the directions.
       follows_hypergradient: whether step sizes do.
       sees_extents: whether step sizes depend on the extents of matrices.
+      decays: whether weight decay is learned.
     """
     start, end = _logit(0.92), _logit(0.86)
     values = {
@@ -60,7 +69,9 @@ def initial_scalars(
     if follows_hypergradient:
         values |= hypergradient.initial_scalars()
     if sees_extents:
-        values |= dict.fromkeys(POWERS, 0.0)
+        values |= {name: _LATER[name] for name in POWERS}
+    if decays:
+        values |= {name: _LATER[name] for name in _DECAY}
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}
 
 
@@ -72,10 +83,14 @@ def initial_theta(
     *,
     follows_hypergradient: bool = False,
     sees_extents: bool = False,
+    decays: bool = False,
 ) -> PyTree:
     """Theta of a step: ``{"scalars": …}``, and ``"controller"`` and ``"functional"`` with these."""
     scalars = initial_scalars(
-        mixed, follows_hypergradient=follows_hypergradient, sees_extents=sees_extents
+        mixed,
+        follows_hypergradient=follows_hypergradient,
+        sees_extents=sees_extents,
+        decays=decays,
     )
     theta: dict[str, PyTree] = {"scalars": scalars}
     if controller is not None:
@@ -85,18 +100,31 @@ def initial_theta(
     return theta
 
 
-def seeing_extents(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Theta of a step that does not see extents as that of one that does, and steps alike.
+def grown(tensors: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:
+    """Theta of a step without extents or a learned weight decay, as that of one with them.
+
+    Extents have no effect at first; weight decay begins as it is set by hand, and a controller
+    does not change it.
 
     Args:
       tensors: theta's numbers by path, such as ``scalars/log_step``.
+      names: the paths that the other step has.
+
+    Returns:
+      Its theta; the given numbers alone where something else is missing.
     """
-    powers = {f"scalars/{power}": np.zeros_like(tensors["scalars/log_step"]) for power in POWERS}
-    grown = {**tensors, **powers}
-    if "controller/encode" in tensors:
-        unseen = ((0, len(POWERS)), (0, 0))
-        grown["controller/encode"] = np.pad(tensors["controller/encode"], unseen)
-    return grown
+    larger = dict(tensors)
+    new = {*names} - {*tensors}
+    if "scalars/log_step" not in tensors or not new <= {f"scalars/{name}" for name in _LATER}:
+        return larger
+    larger |= {path: np.float32(_LATER[path.removeprefix("scalars/")]) for path in new}
+    sees, decays = f"scalars/{POWERS[0]}" in new, "scalars/log_weight_decay" in new
+    more = {"encode": ((0, len(POWERS) * sees), (0, 0)), "out": ((0, 0), (0, decays))}
+    more["out_bias"] = ((0, decays),)
+    for name, widths in more.items():
+        if (path := f"controller/{name}") in tensors:
+            larger[path] = np.pad(tensors[path], widths)
+    return larger
 
 
 def _logit(p: float) -> float:

@@ -28,7 +28,7 @@ from unf_lopt._version import __version__
 from unf_lopt.optimizers.family import from_description
 from unf_lopt.optimizers.frozen import trainable_spec
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer
-from unf_lopt.optimizers.mixed_theta import POWERS, seeing_extents
+from unf_lopt.optimizers.mixed_theta import grown
 from unf_lopt.symmetry import PermutationSpec
 
 _FORMAT = "unf_lopt.theta/1"
@@ -85,8 +85,8 @@ class SavedTheta:
     def for_optimizer(self, lopt: Any) -> PyTree:
         """Theta as a tree like that of an optimizer.
 
-        One of a step that does not see the extents of matrices is also for one that does: it then
-        pays no heed to them.
+        One of a step that does not see the extents of matrices, or learns no weight decay, is also
+        for one that does, see :func:`mixed_theta.grown`.
 
         Args:
           lopt: the learned optimizer, of this package or another.
@@ -96,13 +96,7 @@ class SavedTheta:
         """
         self._check_spec(lopt)
         expected = jax.eval_shape(lopt.init, jax.random.PRNGKey(0))
-        tensors, power = self.tensors, f"scalars/{POWERS[0]}"
-        if (
-            "scalars/log_step" in tensors
-            and power not in tensors
-            and power in dict(_named(expected))
-        ):
-            tensors = seeing_extents(tensors)
+        tensors = grown(self.tensors, dict(_named(expected)).keys())
         if different := shape_differences(tensors, expected):
             raise ValueError(
                 f"{self.path} was not written by this {optimizer_name(lopt)} on this weight "
