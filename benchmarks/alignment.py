@@ -116,7 +116,8 @@ def measure(name: str, pairs: int) -> None:
         return loss(params, jnp.asarray(test_x), jnp.asarray(test_y))
 
     for pair in range(pairs):
-        a, b = (train(loss, model.init, (x, y), steps, 2 * pair + i) for i in range(2))
+        seeds = (2 * pair, 2 * pair + 1)
+        a, b = jax.block_until_ready([train(loss, model.init, (x, y), steps, i) for i in seeds])
         spec = infer_spec(loss, a, x[:4], y[:4])
         start = time.perf_counter()
         aligned = spec.permute(b, align(spec, a, b, num_starts=4))

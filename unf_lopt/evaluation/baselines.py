@@ -6,6 +6,7 @@ A further one is a further entry of `BASELINES`: tuning, report and configuratio
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -84,8 +85,14 @@ def _adamw(schedule: Schedule) -> optax.GradientTransformation:
     return optax.adamw(schedule, weight_decay=1e-2)
 
 
-def _nadamw(schedule: Schedule) -> optax.GradientTransformation:
-    return optax.nadamw(schedule, weight_decay=1e-4)
+def _nadamw(weight_decay: float) -> Baseline:
+    """NAdamW with a weight decay, ``W ← W − α·(d + λ·W)``."""
+    inner = functools.partial(optax.nadamw, weight_decay=weight_decay)
+    return Baseline(
+        "NAdamW" if weight_decay < 1e-2 else f"NAdamW, weight decay {weight_decay:g}",
+        lambda rate: Scheduled(inner, warm_up_and_cosine, rate),
+        options=f"warm-up and cosine decay, weight decay {weight_decay:g}",
+    )
 
 
 def _sgd(schedule: Schedule) -> optax.GradientTransformation:
@@ -123,11 +130,9 @@ BASELINES = {
         lambda rate: Scheduled(_sgd, warm_up_and_cosine, rate),
         options="momentum 0.9, warm-up and cosine decay",
     ),
-    "nadamw": Baseline(
-        "NAdamW",
-        lambda rate: Scheduled(_nadamw, warm_up_and_cosine, rate),
-        options="warm-up and cosine decay, weight decay 0.0001",
-    ),
+    "nadamw": _nadamw(1e-4),
+    "nadamw_decay_0.1": _nadamw(0.1),
+    "nadamw_decay_1": _nadamw(1.0),
     "schedule_free": Baseline(
         "Schedule-Free AdamW",
         lambda rate: ScheduleFree(_schedule_free, warm_up_and_hold, rate),
