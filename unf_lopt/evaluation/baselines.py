@@ -131,8 +131,8 @@ BASELINES = {
         options="momentum 0.9, warm-up and cosine decay",
     ),
     "nadamw": _nadamw(1e-4),
-    "nadamw_decay_0.1": _nadamw(0.1),
-    "nadamw_decay_1": _nadamw(1.0),
+    "nadamw_decay_tenth": _nadamw(0.1),
+    "nadamw_decay_one": _nadamw(1.0),
     "schedule_free": Baseline(
         "Schedule-Free AdamW",
         lambda rate: ScheduleFree(_schedule_free, warm_up_and_hold, rate),

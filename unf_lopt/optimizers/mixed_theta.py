@@ -117,7 +117,7 @@ def grown(tensors: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str
     new = {*names} - {*tensors}
     if "scalars/log_step" not in tensors or not new <= {f"scalars/{name}" for name in _LATER}:
         return larger
-    larger |= {path: np.float32(_LATER[path.removeprefix("scalars/")]) for path in new}
+    larger |= {path: np.asarray(_LATER[path.removeprefix("scalars/")], np.float32) for path in new}
     sees, decays = f"scalars/{POWERS[0]}" in new, "scalars/log_weight_decay" in new
     more = {"encode": ((0, len(POWERS) * sees), (0, 0)), "out": ((0, 0), (0, decays))}
     more["out_bias"] = ((0, decays),)
