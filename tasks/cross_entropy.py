@@ -96,20 +96,38 @@ class LanguageModelTask(CrossEntropyTask):
     inputs, labels, classes, padding = "obs", "target", "vocab_size", 0
 
 
-def require_sizes(call: str, **sizes: int | Sequence[int]) -> None:
-    """Checks the sizes that a network was asked for.
+def require_sizes(call: str, **sizes: int) -> None:
+    """Checks sizes that a network was asked for.
 
     Args:
       call: what was called, for the message.
-      **sizes: one size or several, by the name of the argument.
+      **sizes: by the name of the argument.
 
     Raises:
       ValueError: a size is not a positive integer.
     """
     for name, value in sizes.items():
-        for size in value if isinstance(value, Sequence) else (value,):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(
-                    f"{call}({name}={value!r}): sizes are positive integers, such as 32, and "
-                    "several of them a tuple, such as (32,) or (16, 32)."
-                )
+        _require_positive(call, name, value, (value,))
+
+
+def require_several_sizes(call: str, **sizes: Sequence[int]) -> None:
+    """Checks arguments that are one size for each layer.
+
+    Args:
+      call: what was called, for the message.
+      **sizes: by the name of the argument.
+
+    Raises:
+      ValueError: an argument is no sequence, or a size is not a positive integer.
+    """
+    for name, value in sizes.items():
+        is_several = isinstance(value, Sequence) and not isinstance(value, str)
+        _require_positive(call, name, value, value if is_several else (None,))
+
+
+def _require_positive(call: str, name: str, value: object, sizes: Sequence[object]) -> None:
+    if not all(isinstance(size, int) and size >= 1 for size in sizes):
+        raise ValueError(
+            f"{call}({name}={value!r}): sizes are positive integers, such as 32, and "
+            "several of them a tuple, such as (32,) or (16, 32)."
+        )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from unf_lopt import ecosystem
 from unf_lopt.ecosystem.gin_decorator import configurable
 from unf_lopt.tasks.convolution import PatchConv2D
-from unf_lopt.tasks.cross_entropy import ImageTask, require_sizes
+from unf_lopt.tasks.cross_entropy import ImageTask, require_several_sizes
 from unf_lopt.tasks.data import digits_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
 from unf_lopt.tasks.registration import family_of
@@ -38,7 +38,7 @@ class ImageCNN(ImageTask):
     def __init__(
         self, datasets: "ecosystem.Datasets", channels: Sequence[int], name: str = "ImageCNN"
     ):
-        require_sizes("ImageCNN", channels=channels)
+        require_several_sizes("ImageCNN", channels=channels)
 
         def network(image: jax.Array, num_classes: int) -> jax.Array:
             features = image
@@ -64,6 +64,7 @@ def digits_cnn(
     Returns:
       The task, with readers of its own.
     """
+    require_several_sizes("digits_cnn", channels=channels)
     name = f"Conv_Digits8_{'x'.join(map(str, channels))}"
     return ImageCNN(digits_datasets(batch_size, data_seed), channels, name=name)
 

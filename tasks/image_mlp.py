@@ -7,7 +7,7 @@ import jax
 
 from unf_lopt import ecosystem
 from unf_lopt.ecosystem.gin_decorator import configurable
-from unf_lopt.tasks.cross_entropy import ImageTask, require_sizes
+from unf_lopt.tasks.cross_entropy import ImageTask, require_several_sizes
 from unf_lopt.tasks.data import digits_datasets
 from unf_lopt.tasks.data.prepared import require_prepared
 from unf_lopt.tasks.registration import family_of
@@ -32,7 +32,7 @@ class ImageMLP(ImageTask):
     def __init__(
         self, datasets: "ecosystem.Datasets", hidden_sizes: Sequence[int], name: str = "ImageMLP"
     ):
-        require_sizes("ImageMLP", hidden_sizes=hidden_sizes)
+        require_several_sizes("ImageMLP", hidden_sizes=hidden_sizes)
 
         def network(image: jax.Array, num_classes: int) -> jax.Array:
             return hk.nets.MLP((*hidden_sizes, num_classes))(hk.Flatten()(image))
@@ -54,6 +54,7 @@ def digits_mlp(
     Returns:
       The task.
     """
+    require_several_sizes("digits_mlp", hidden_sizes=hidden_sizes)
     widths = "x".join(map(str, hidden_sizes))
     name = f"ImageMLP_Digits8_Relu{widths}"
     return ImageMLP(digits_datasets(batch_size, data_seed), hidden_sizes, name=name)

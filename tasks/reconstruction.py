@@ -11,7 +11,7 @@ import optax
 
 from unf_lopt import ecosystem
 from unf_lopt._options import check_option
-from unf_lopt.tasks.cross_entropy import Batch, Params, require_sizes
+from unf_lopt.tasks.cross_entropy import Batch, Params, require_several_sizes
 from unf_lopt.tasks.networks import activation_of
 
 KINDS = ("plain", "denoising", "variational")
@@ -45,7 +45,7 @@ class ImageAutoencoder(ecosystem.Task):
         name: str = "ImageAutoencoder",
     ):
         super().__init__()
-        require_sizes("ImageAutoencoder", sizes=sizes)
+        require_several_sizes("ImageAutoencoder", sizes=sizes)
         if not len(sizes):
             raise ValueError("ImageAutoencoder(sizes=()): the code's width at least is needed.")
         check_option("kind", kind, KINDS)

@@ -16,8 +16,10 @@ from unf_lopt.tasks import (
 ecosystem.add_config_path()
 
 step_options = ecosystem.register_options(optimizers.step_options)
+# Shared options that an optimizer has not: without a functional there is no weight of it.
+_WITHOUT = {"learned_sgdm": ("initial_beta",)}
 OPTIMIZERS = {
-    name: ecosystem.register_optimizer(function, step_options)
+    name: ecosystem.register_optimizer(function, step_options, _WITHOUT.get(name, ()))
     for name, function in optimizers.OPTIMIZERS.items()
 }
 unf, nfn, unf_universal = (OPTIMIZERS[name] for name in ("unf", "nfn", "unf_universal"))

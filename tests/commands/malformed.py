@@ -98,6 +98,7 @@ BINDINGS = (
     "unf_universal.nominl='adam'",
     "deep_sets.nominl='adam'",
     "learned_sgdm.nominl='adam'",
+    "learned_sgdm.initial_beta=0.1",
     "step_options.nominl='adam'",
     "TruncatedPES.num_task=3",
     "TruncatedPESPMAP.num_tasks=3",

@@ -14,6 +14,7 @@ from unf_lopt import ecosystem
 from unf_lopt.commands import settings
 from unf_lopt.ecosystem import config_text
 from unf_lopt.tasks.augmentation import augmented, drawn_sizes, varied_families
+from unf_lopt.tasks.image_cnn import digits_cnn_family
 from unf_lopt.tasks.image_mlp import digits_mlp_family
 
 
@@ -91,6 +92,11 @@ def test_gin_trains_on_augmented_networks_of_drawn_sizes():
         (lambda: augmented("digits_mlp_family"), "task_family=str"),
         (lambda: varied_families(digits_mlp_family, "hidden_sizes", ()), "at least one value"),
         (lambda: varied_families(digits_mlp_family, "hidden_sizes", 3), "at least one value"),
+        (
+            lambda: varied_families(digits_mlp_family, "hidden_sizes", (3,)),
+            r"digits_mlp\(hidden_sizes=3\)",
+        ),
+        (lambda: varied_families(digits_cnn_family, "channels", (3,)), r"channels=3\)"),
         (lambda: varied_families(digits_mlp_family, "sizes", ((3,),)), r"one of \['hidden_sizes'"),
         (lambda: drawn_sizes(depths=(1,)), r"depths=\(1,\)"),
         (lambda: drawn_sizes(widths=(8, 4)), r"widths=\(8, 4\)"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import gin
@@ -21,7 +21,9 @@ _OF_SPACE = ("task_family", "spec", "verify", "randomness")
 
 
 def register_optimizer(
-    function: Callable[..., TransformationMaker], shared: Callable[..., Any] | None = None
+    function: Callable[..., TransformationMaker],
+    shared: Callable[..., Any] | None = None,
+    without: Collection[str] = (),
 ) -> Callable[..., TransformationLearnedOptimizer]:
     """Makes a function that gives a learned optimizer known to gin, by its own name.
 
@@ -33,6 +35,7 @@ def register_optimizer(
       function: such as `unf_lopt.optimizers.unf`, with a parameter `spec`.
       shared: a gin configurable, registered with `register_options`, whose bindings are options of
         the function too; its `**options` are in the function's place.
+      without: shared options that it has not, although it has `**options`.
 
     Returns:
       The configurable: called, it gives the ecosystem's `LearnedOptimizer`.
@@ -44,14 +47,15 @@ def register_optimizer(
             options["task_family"] = task_family
         # The ecosystem's `opt_from_checkpoint` calls this function itself, within a scope that has
         # the bindings, and past gin.
-        options = {**_bindings(shared, function), **gin.get_bindings(name), **options}
+        bound = {own: x for own, x in _bindings(shared, function).items() if own not in without}
+        options = {**bound, **gin.get_bindings(name), **options}
         space = _space({key: options.pop(key) for key in _OF_SPACE if key in options})
         found = {"verify": space.verify, "randomness": space.randomness}
         if missing := [own for own in _needed(function) if options.get(own) is None]:
             raise TypeError(f"{name}: nothing is bound to {name}.{missing[0]}, which it needs.")
         return learned_optimizer(function(**options), space.source, **found)
 
-    signature = _signature(function, shared)
+    signature = _signature(function, shared, without)
     configured.__name__ = configured.__qualname__ = name
     configured.__doc__ = function.__doc__
     configured.__signature__ = signature
@@ -117,7 +121,9 @@ def _space(given: dict[str, Any]) -> WeightSpace:
     return weight_space(**given)
 
 
-def _signature(function: Callable[..., Any], shared: Callable[..., Any] | None) -> Any:
+def _signature(
+    function: Callable[..., Any], shared: Callable[..., Any] | None, without: Collection[str]
+) -> Any:
     """The function's parameters, those that its ``**step`` stands for, and the weight space's."""
     either = inspect.Parameter.POSITIONAL_OR_KEYWORD
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -128,6 +134,6 @@ def _signature(function: Callable[..., Any], shared: Callable[..., Any] | None) 
         for source in (shared if _takes_all(function) else None, weight_space, function)
         if source is not None
         for parameter in inspect.signature(source).parameters.values()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD and parameter.name not in without
     }
     return inspect.Signature(sorted(parameters.values(), key=lambda own: own.kind))

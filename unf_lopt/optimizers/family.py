@@ -211,9 +211,12 @@ def learned_sgdm(
     :func:`unf`. Its scalars are all that it learns, so they are learned in every mode.
 
     Raises:
-      ValueError: an option that is not one of these, or ``nominal="none"``: nothing is left.
+      ValueError: an option that is not one of these, ``nominal="none"``: nothing is left; or a
+        weight of the functional that there is not.
       TypeError: an unknown argument.
     """
+    if step.get("initial_beta") is not None:
+        raise ValueError("learned_sgdm(initial_beta=...): it has no functional, and so no β.")
     options = step_options(mode, scalars=scalars, **step)
     if options.nominal == "none":
         raise ValueError("learned_sgdm(nominal='none'): without a nominal term nothing is left.")
