@@ -30,6 +30,7 @@ TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 COUNTS = {
     "universal": 4,
     "universal_controller": 23,
+    "universal_controller_long": 23,
     "universal_controller_narrow": 11,
     "universal_controller_powers": 20,
     "universal_controller_wide": 20,

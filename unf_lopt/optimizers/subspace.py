@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from unf_lopt.optimizers.directions import or_one
@@ -26,7 +27,7 @@ Bases = tuple[jax.Array, ...]
 _POLAR = minimax_coefficients(6, 0.003)
 # A rest of this part of a matrix's squares is rounding.
 _ROUNDING = 1e-5
-# Frequencies at which entries are hashed: first, and from one to the next.
+# Frequencies of a sketch: the first, and from one to the next.
 _FIRST_FREQUENCY, _FREQUENCY_STEP = 3.0, 2.0
 
 
@@ -67,7 +68,7 @@ def in_subspace(
     copies, rank = len(x), basis.shape[-1]
     x = x / or_one(jnp.max(jnp.abs(x), (-2, -1), keepdims=True))
     basis = jax.lax.cond(
-        jnp.any(basis != 0), lambda: basis, lambda: _hashed(x, rank).astype(basis.dtype)
+        jnp.any(basis != 0), lambda: basis, lambda: _sketched(x, rank).astype(basis.dtype)
     )
     if copies > 1:
         return jax.vmap(_iterate)(x, basis)
@@ -113,13 +114,15 @@ def _polar(y: Float[Array, "rows rank"]) -> Float[Array, "rows rank"]:
     return y @ product
 
 
-def _hashed(x: Float[Array, "copies rows columns"], rank: int) -> Float[Array, "copies rows rank"]:
-    """A basis from x alone that moves with the rows, and not with columns.
+def _sketched(
+    x: Float[Array, "copies rows columns"], rank: int
+) -> Float[Array, "copies rows rank"]:
+    """A basis of most of the columns' span: of products of x with numbers as good as random.
 
-    Random numbers would not know the rows. The means of ``sin(ωx/rms)`` over columns are as good as
-    random where entries are, and those of different ω have little to do with each other.
+    They are of the columns' sums s, ``sin(ω·s)`` for as many ω, so that they move with the columns,
+    as random numbers would not.
     """
-    scaled = x / jnp.sqrt(or_one(jnp.mean(jnp.square(x), (-2, -1), keepdims=True)))
+    rms = jnp.sqrt(or_one(jnp.mean(jnp.square(x), (-2, -1), keepdims=True)))
+    sums = jnp.sum(x / rms, -2) / np.sqrt(x.shape[-2])
     frequencies = _FIRST_FREQUENCY + _FREQUENCY_STEP * jnp.arange(rank, dtype=x.dtype)
-    means = jax.lax.map(lambda frequency: jnp.mean(jnp.sin(frequency * scaled), -1), frequencies)
-    return jax.vmap(_polar)(jnp.moveaxis(means, 0, -1))
+    return jax.vmap(_polar)(x @ jnp.sin(sums[..., None] * frequencies))
