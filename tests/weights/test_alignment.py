@@ -173,3 +173,57 @@ def test_lines_are_between_networks_of_one_shape():
     params = {"w": jnp.ones(3)}
     with pytest.raises(ValueError, match="loss_barrier: the loss must give one number"):
         loss_barrier(lambda p: (jnp.sum(p["w"]), {}), params, params)
+
+
+NESTED_NAMES = {
+    "q": ("stream", "heads*width"),
+    "k": ("stream", "heads", "width"),
+    "out": ("heads*values", "stream"),
+    "router": ("stream", "heads"),
+    "stack": ("layer", "stream", "lh*lk"),
+    "stack_heads": ("layer", "lh"),
+}
+NESTED_SHAPES = {
+    "q": (5, 12),
+    "k": (5, 3, 4),
+    "out": (6, 5),
+    "router": (5, 3),
+    "stack": (2, 5, 12),
+    "stack_heads": (2, 3),
+}
+
+
+def nested_networks():
+    rng = np.random.default_rng(0)
+    params = {path: rng.normal(size=shape) for path, shape in NESTED_SHAPES.items()}
+    sizes = {"width": 4, "values": 2, "lk": 4}
+    nested = {"width": "heads", "values": "heads", "lk": ("layer", "lh"), "lh": "layer"}
+    spec = PermutationSpec.from_names(NESTED_NAMES, params, {"layer"}, sizes, nested)
+    noisy = {path: x + 0.01 * rng.normal(size=x.shape) for path, x in params.items()}
+    return spec, params, noisy
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_nested_permutation_is_found_again(seed):
+    """One of its own for each head: one for all heads cannot bring the networks together."""
+    spec, params, noisy = nested_networks()
+    hidden = jax.device_get(spec.sample(jax.random.key(seed)))
+    other = spec.permute(noisy, hidden)
+    found = align(spec, params, other, num_starts=4, seed=seed)
+    back = spec.compose(hidden, jax.device_get(found))
+    for index in back.values():
+        np.testing.assert_array_equal(index - np.arange(index.shape[-1]), 0 * index)
+    shared = spec.nest({})
+    one = shared.permute(other, jax.device_get(align(shared, params, other, num_starts=4)))
+    own = spec.permute(other, jax.device_get(found))
+    assert distance(params, own) < 0.1 * distance(params, one)
+
+
+def distance(a, b):
+    return sum(float(np.sum(np.square(a[path] - b[path]))) for path in a)
+
+
+def test_activations_of_a_nested_group_are_refused():
+    spec, _, _ = nested_networks()
+    with pytest.raises(SpecError, match=r"\['width'\] are nested"):
+        align_by_activations(spec, {"width": np.ones((2, 4))}, {"width": np.ones((2, 4))})

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 
 from unf_lopt._options import check_option
-from unf_lopt.layers._partitions import bell_number
+from unf_lopt.layers._partitions import bell_number, beside_axes, plain_axes, valid_partitions
 from unf_lopt.symmetry import PermutationSpec, SpecError
 
 FIXED_AXES = ("exchangeable", "positional", "free")
@@ -37,7 +37,8 @@ def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> in
     ``Bell(c_i(l) + c_i(m))``, with ``c_i`` the number of axes of a tensor in space i (Zhou et al.,
     arXiv 2402.05232, section 3). A fixed space counts as a permutable one, unless it is free: then
     an axis of size n in it multiplies the number of maps by n, as in Navon et al., arXiv
-    2301.12780.
+    2301.12780. With nested groups only those partitions count that join the axes of an inner space
+    together with those of its outer ones.
 
     Args:
       spec: the weight space.
@@ -51,6 +52,8 @@ def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> in
       ValueError: an unknown ``fixed_axes``.
     """
     check_option("fixed_axes", fixed_axes, FIXED_AXES)
+    if spec.nesting:
+        return _count_nested(plain_spec(spec, fixed_axes)[1])
     free = spec.fixed if fixed_axes == "free" else frozenset()
     kinds: Counter[tuple[tuple[str, int], ...]] = Counter()
     for axes in spec.view.spec.axes:
@@ -64,6 +67,18 @@ def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> in
         for a, times in kinds.items()
         for b, other_times in kinds.items()
     )
+
+
+def _count_nested(spec: PermutationSpec) -> int:
+    """The same for a plain spec with nested groups, partition by partition."""
+    kinds = Counter(plain_axes(spec))
+    first = {axes: plain_axes(spec).index(axes) for axes in kinds}
+
+    def maps(output: tuple[str, ...], input_: tuple[str, ...]) -> int:
+        beside = beside_axes(spec, first[output], first[input_])
+        return sum(1 for _ in valid_partitions(output + input_, beside))
+
+    return sum(n * m * maps(out, in_) for out, n in kinds.items() for in_, m in kinds.items())
 
 
 def check_count(spec: PermutationSpec, fixed_axes: str, limit: int) -> None:

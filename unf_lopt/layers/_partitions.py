@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from unf_lopt.symmetry import PermutationSpec, SpecError
+from unf_lopt.symmetry import PermutationSpec, SpecError, companions
 
 Block = tuple[int, ...]
 Partition = tuple[Block, ...]
@@ -27,12 +27,38 @@ def partitions(items: Sequence[int]) -> Iterator[Partition]:
                 yield ((first, *others), *tail)
 
 
-def valid_partitions(spaces: Sequence[str]) -> Iterator[Partition]:
+def valid_partitions(
+    spaces: Sequence[str], beside: Sequence[Sequence[int]] = ()
+) -> Iterator[Partition]:
     """Partitions of ``range(len(spaces))`` whose blocks join only positions of equal space.
 
     Zhou et al., arXiv 2402.05232, section 3: each valid partition of output and input axes
     together is one basis map. Blocks are ordered by their first position.
+
+    Two axes of a nested space have permutations of their own unless the axes of their outer spaces
+    have one index, so a block joins them only if another one joins these: the orbits of index
+    tuples under a wreath product.
+
+    Args:
+      spaces: of the axes.
+      beside: for every axis the positions of its outer axes, see
+        :func:`unf_lopt.symmetry.companions`; none if no space is nested.
     """
+    for blocks in _partitions_by_space(spaces):
+        if not any(beside) or _joins_outer(blocks, beside):
+            yield blocks
+
+
+def _joins_outer(blocks: Partition, beside: Sequence[Sequence[int]]) -> bool:
+    block_of = {position: number for number, block in enumerate(blocks) for position in block}
+    return all(
+        len({block_of[outer] for outer in outers}) == 1
+        for block in blocks
+        for outers in zip(*(beside[position] for position in block), strict=True)
+    )
+
+
+def _partitions_by_space(spaces: Sequence[str]) -> Iterator[Partition]:
     positions: dict[str, list[int]] = {}
     for position, space in enumerate(spaces):
         positions.setdefault(space, []).append(position)
@@ -50,6 +76,18 @@ def plain_axes(spec: PermutationSpec) -> tuple[tuple[str, ...], ...]:
         if not all(isinstance(axis, str) for axis in axes):
             raise SpecError(f"the axes {axes} are not plain spaces; take the spec of the view.")
     return cast(tuple[tuple[str, ...], ...], spec.axes)
+
+
+def beside_axes(spec: PermutationSpec, *tensors: int) -> tuple[tuple[int, ...], ...]:
+    """For every axis of some tensors, end to end, the positions of its outer axes; or nothing."""
+    if not spec.nesting:
+        return ()
+    found: list[tuple[int, ...]] = []
+    for tensor in tensors:
+        start = len(found)
+        own = companions(plain_axes(spec)[tensor], spec.nested)
+        found += [tuple(start + position for position in outers) for outers in own]
+    return tuple(found)
 
 
 @functools.cache

@@ -6,6 +6,9 @@ the blocks that do not cross, which gives a *feature*; on the output side it wri
 a diagonal of W(l), constant along the blocks that do not cross, which is a *slot*. The blocks
 that cross must agree in their spaces, so features and slots meet in *buckets*, one for each
 multiset of spaces, and all maps of a bucket are one matrix product over features and channels.
+
+An axis of a nested space crosses only together with its outer ones. A bucket then also says which
+of its places these are: ``width@0`` is a width in the head of place 0.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from unf_lopt.layers._partitions import Partition, plain_axes, valid_partitions
+from unf_lopt.layers._partitions import Partition, beside_axes, plain_axes, valid_partitions
 from unf_lopt.symmetry import PermutationSpec
 
 Bucket = tuple[str, ...]
@@ -89,12 +92,14 @@ class Plan:
         spaces = plain_axes(self.spec)[term.output]
         order = list(self.spec.spaces)
         crossing.sort(key=lambda pair: (order.index(spaces[pair[0][0]]), pair[0]))
-        bucket = tuple(spaces[o[0]] for o, _ in crossing)
+        received = [o for o, _ in crossing]
+        bucket = _bucket(received, spaces, beside_axes(self.spec, term.output))
+        assert bucket is not None
         features, slots = self.buckets[bucket]
         kept = tuple(in_blocks.index(i) for _, i in crossing)
-        received = tuple(out_blocks.index(o) for o, _ in crossing)
+        slot_received = tuple(out_blocks.index(o) for o in received)
         feature = features.index(Feature(term.input, in_blocks, kept))
-        slot = slots.index(Slot(term.output, out_blocks, received))
+        slot = slots.index(Slot(term.output, out_blocks, slot_received))
         return bucket, feature, slot
 
 
@@ -103,7 +108,8 @@ def terms(spec: PermutationSpec) -> Iterator[Term]:
     all_axes = plain_axes(spec)
     for output, out_axes in enumerate(all_axes):
         for input_, in_axes in enumerate(all_axes):
-            for blocks in valid_partitions(out_axes + in_axes):
+            beside = beside_axes(spec, output, input_)
+            for blocks in valid_partitions(out_axes + in_axes, beside):
                 yield Term(output, input_, blocks)
 
 
@@ -115,21 +121,52 @@ def make_plan(spec: PermutationSpec) -> Plan:
     slots: dict[Bucket, list[Slot]] = {}
     diagonals = []
     for tensor, axes in enumerate(plain_axes(spec)):
-        partitions = sorted(valid_partitions(axes), key=lambda blocks: (-len(blocks), blocks))
+        beside = beside_axes(spec, tensor)
+        own = valid_partitions(axes, beside)
+        partitions = sorted(own, key=lambda blocks: (-len(blocks), blocks))
         diagonals.append(tuple(partitions))
         for blocks in partitions:
             spaces = [axes[block[0]] for block in blocks]
             for chosen in _subsets(len(blocks)):
                 canonical = sorted(chosen, key=lambda b, spaces=spaces: (order[spaces[b]], b))
-                bucket = tuple(spaces[block] for block in canonical)
+                bucket = _bucket([blocks[b] for b in canonical], axes, beside)
+                if bucket is None:
+                    continue
                 slots.setdefault(bucket, []).append(Slot(tensor, blocks, tuple(canonical)))
                 for kept in _reorderings(canonical, spaces):
-                    features.setdefault(bucket, []).append(Feature(tensor, blocks, kept))
+                    bucket = _bucket([blocks[b] for b in kept], axes, beside)
+                    if bucket is not None:
+                        features.setdefault(bucket, []).append(Feature(tensor, blocks, kept))
     buckets = {
-        bucket: (tuple(features[bucket]), tuple(slots[bucket])) for bucket in sorted(features)
+        bucket: (tuple(features[bucket]), tuple(slots[bucket]))
+        for bucket in sorted(features)
+        if bucket in slots
     }
     orders = {bucket: _axis_order(spec, features[bucket]) for bucket in buckets}
     return Plan(spec, buckets, tuple(diagonals), orders)
+
+
+def _bucket(
+    crossing: Sequence[Sequence[int]],
+    spaces: Sequence[str],
+    beside: Sequence[Sequence[int]],
+) -> Bucket | None:
+    """The bucket of blocks of axes that cross in this order; None if outer axes do not cross too.
+
+    Args:
+      crossing: the blocks.
+      spaces: of the tensor's axes.
+      beside: for every axis the positions of its outer axes.
+    """
+    place = {axis: number for number, block in enumerate(crossing) for axis in block}
+    bucket = []
+    for block in crossing:
+        outers = beside[block[0]] if beside else ()
+        if not place.keys() >= set(outers):
+            return None
+        marks = ",".join(str(place[axis]) for axis in outers)
+        bucket.append(f"{spaces[block[0]]}@{marks}" if marks else spaces[block[0]])
+    return tuple(bucket)
 
 
 def _axis_order(spec: PermutationSpec, features: Sequence[Feature]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from unf_lopt.layers._partitions import plain_axes
-from unf_lopt.symmetry import PermutationSpec
+from unf_lopt.symmetry import PermutationSpec, companions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,25 @@ class Stack:
       tensors: their positions in the spec.
       shape: of each of them.
       spaces: for each axis, the space of every tensor.
-      pairs: pairs of axes that lie in one space.
+      pairs: pairs of axes that lie in one space and can be exchanged: not those whose outer axes
+        differ, nor those beside which others are.
+      beside: for each axis the positions of its outer axes.
     """
 
     tensors: tuple[int, ...]
     shape: tuple[int, ...]
     spaces: tuple[tuple[str, ...], ...]
     pairs: tuple[tuple[int, int], ...]
+    beside: tuple[tuple[int, ...], ...]
+
+    @property
+    def free(self) -> tuple[int, ...]:
+        """The axes of spaces that are not nested: along these there are means by themselves."""
+        return tuple(axis for axis, outers in enumerate(self.beside) if not outers)
+
+    def has_mean(self, axes: Sequence[int]) -> bool:
+        """Whether means over all other axes commute with permutations: if outer axes are kept."""
+        return all(set(self.beside[axis]) <= set(axes) for axis in axes)
 
     @property
     def rank(self) -> int:
@@ -42,24 +54,35 @@ def make_stacks(spec: PermutationSpec) -> tuple[Stack, ...]:
     axes_of = plain_axes(spec)
     alike: dict[tuple[Any, ...], list[int]] = {}
     for tensor, (axes, shape) in enumerate(zip(axes_of, spec.shapes, strict=True)):
-        alike.setdefault((shape, _pairs(axes)), []).append(tensor)
+        beside = companions(axes, spec.nested)
+        alike.setdefault((shape, repeated(axes, beside), beside), []).append(tensor)
     return tuple(
         Stack(
             tuple(tensors),
             shape,
             tuple(tuple(axes_of[t][axis] for t in tensors) for axis in range(len(shape))),
             pairs,
+            beside,
         )
-        for (shape, pairs), tensors in alike.items()
+        for (shape, pairs, beside), tensors in alike.items()
     )
 
 
-def _pairs(axes: Sequence[str]) -> tuple[tuple[int, int], ...]:
+def repeated(axes: Sequence[str], beside: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    """Pairs of axes in one space that can be exchanged and have a diagonal by themselves.
+
+    Args:
+      axes: the space of every axis.
+      beside: for every axis the positions of its outer axes.
+    """
+    outer = {position for outers in beside for position in outers}
     return tuple(
         (first, second)
         for second in range(len(axes))
         for first in range(second)
         if axes[first] == axes[second]
+        and beside[first] == beside[second]
+        and outer.isdisjoint((first, second))
     )
 
 

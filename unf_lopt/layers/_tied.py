@@ -55,7 +55,9 @@ class TiedLinear:
       same two spaces, for each two of its axes,
     - ``bias[r]``.
 
-    Ranks above 3 count as 3. Each of these is a sum of basis maps of the full layer, so the
+    Along a space that is nested in others there are no means by themselves, nor is there a diagonal
+    that joins other outer indices: such terms would tie units of different heads. Ranks above 3
+    count as 3. Each of these is a sum of basis maps of the full layer, so the
     layer is contained in :class:`EquivariantLinear`; :func:`untied` gives its parameters. The
     number of parameters depends on channels alone, and so does the number of operations but for
     the number of different shapes: the same parameters serve any architecture.
@@ -258,16 +260,16 @@ class TiedLinear:
     ) -> list[jax.Array]:
         """The layer, but for cross terms: ``[tensors, *shape, output channels]`` by stack."""
         stacks = self.stacks
-        vectors = vectors_of(readings)
-        constants = self._constants(tables, tensor_means(stacks, readings, vectors))
+        vectors = vectors_of(stacks, readings)
+        constants = self._constants(tables, tensor_means(stacks, readings))
         along = self._along_axes(tables, vectors)
         results = []
         for number, (own, reading) in enumerate(zip(stacks, readings, strict=True)):
             result = self._of_entries(tables, number, reading, along)
             constant = constants[number]
-            for axis in range(own.rank):
+            for axis in own.free:
                 vector = along[number, (axis,)]
-                vector = vector + constant[:, None] if axis == 0 else vector
+                vector = vector + constant[:, None] if axis == own.free[0] else vector
                 result = result + spread(vector, own, (axis,))
             results.append(result if own.rank else result + constant)
         return results
@@ -287,9 +289,10 @@ class TiedLinear:
                 result = result + jnp.swapaxes(reading.swapped, 1 + pair[0], 1 + pair[1])
             coefficients = tables["own_diagonal"][rank_class(own.rank) - 2]
             diagonal = reading.diagonals[pair] @ coefficients
-            vector = along[number, pair]
-            shape = [-1 if axis == pair[0] else 1 for axis in range(own.rank - 1)]
-            diagonal = diagonal + vector.reshape(len(vector), *shape, self.output_channels)
+            if pair[0] in own.free:
+                vector = along[number, pair]
+                shape = [-1 if axis == pair[0] else 1 for axis in range(own.rank - 1)]
+                diagonal = diagonal + vector.reshape(len(vector), *shape, self.output_channels)
             result = result + jax.vmap(
                 lambda d, pair=pair, own=own: write_diagonal(
                     d, diagonal_blocks(own.rank, pair), own.shape

@@ -12,9 +12,10 @@ import numpy as np
 from unf_lopt.layers._linear import EquivariantLinear
 from unf_lopt.layers._partitions import plain_axes
 from unf_lopt.layers._plan import Term
+from unf_lopt.layers._stacks import repeated
 from unf_lopt.layers._tied import TiedLinear
 from unf_lopt.layers._tied_means import DIAGONAL, rank_class
-from unf_lopt.symmetry import PermutationSpec
+from unf_lopt.symmetry import PermutationSpec, companions
 
 # A map that takes part in a tied term: the parameter and the index of its matrix, and a weight.
 Contribution = tuple[Term, str, tuple[int, ...], float]
@@ -79,7 +80,7 @@ def _own(spec: PermutationSpec, tensor: int) -> Iterator[Contribution]:
     yield _term(spec, tensor, tensor, identity), "self", (target,), 1.0
     if rank:
         yield _term(spec, tensor, tensor, []), "own_mean", (target - 1,), 1.0
-    for axis in range(rank) if rank > 1 else ():
+    for axis in _free(spec, tensor) if rank > 1 else ():
         yield _term(spec, tensor, tensor, [identity[axis]]), "own_axis", (target - 2,), 1.0
     for first, second in _repeated(spec, tensor):
         others = [identity[axis] for axis in range(rank) if axis not in (first, second)]
@@ -111,8 +112,10 @@ def _along_spaces(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
     rank = len(axes)
     target = rank_class(rank)
     counts = Counter((source, space) for source, space, _, _ in _vectors(spec))
-    places = [("space", target - 1, (axis,)) for axis in range(rank)]
-    places += [("on_diagonal", target - 2, pair) for pair in _repeated(spec, output)]
+    free = _free(spec, output)
+    places = [("space", target - 1, (axis,)) for axis in free]
+    pairs = [pair for pair in _repeated(spec, output) if pair[0] in free]
+    places += [("on_diagonal", target - 2, pair) for pair in pairs]
     for (name, index, place), vector in itertools.product(places, _vectors(spec)):
         source, space, tensor, read = vector
         if axes[place[0]] == space:
@@ -127,7 +130,7 @@ def _cross(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
     matrices = list(_matrices(spec))
     occurrences = Counter(key for _, key, _, _ in matrices)
     counts = Counter((source, key) for source, key, _, _ in matrices)
-    for first, second in itertools.combinations(range(rank), 2):
+    for first, second in _mean_pairs(spec, output):
         for source, key, tensor, (a, b) in matrices:
             if key == (axes[first], axes[second]) and occurrences[key] > 1:
                 joined = [(first, rank + a), (second, rank + b)]
@@ -138,9 +141,10 @@ def _cross(spec: PermutationSpec, output: int) -> Iterator[Contribution]:
 def _vectors(spec: PermutationSpec) -> Iterator[tuple[int, str, int, tuple[int, ...]]]:
     """Source, space, tensor and axes of everything that gives a vector along a space."""
     for tensor, axes in enumerate(plain_axes(spec)):
-        for axis, space in enumerate(axes):
-            yield rank_class(len(axes)) - 1, space, tensor, (axis,)
-        for pair in _repeated(spec, tensor):
+        free = _free(spec, tensor)
+        for axis in free:
+            yield rank_class(len(axes)) - 1, axes[axis], tensor, (axis,)
+        for pair in (pair for pair in _repeated(spec, tensor) if pair[0] in free):
             yield DIAGONAL, axes[pair[0]], tensor, pair
 
 
@@ -151,7 +155,7 @@ def _matrices(
     found = [
         (rank_class(len(axes)) - 2, (axes[a], axes[b]), tensor, (a, b))
         for tensor, axes in enumerate(plain_axes(spec))
-        for a, b in itertools.combinations(range(len(axes)), 2)
+        for a, b in _mean_pairs(spec, tensor)
     ]
     there = {key for _, key, _, _ in found}
     yield from found
@@ -160,6 +164,18 @@ def _matrices(
             yield source, (t, s), tensor, (b, a)
 
 
-def _repeated(spec: PermutationSpec, tensor: int) -> list[tuple[int, int]]:
+def _repeated(spec: PermutationSpec, tensor: int) -> tuple[tuple[int, int], ...]:
     axes = plain_axes(spec)[tensor]
-    return [(a, b) for a, b in itertools.combinations(range(len(axes)), 2) if axes[a] == axes[b]]
+    return repeated(axes, companions(axes, spec.nested))
+
+
+def _free(spec: PermutationSpec, tensor: int) -> list[int]:
+    """The axes of spaces that are not nested."""
+    return [axis for axis, space in enumerate(plain_axes(spec)[tensor]) if space not in spec.nested]
+
+
+def _mean_pairs(spec: PermutationSpec, tensor: int) -> list[tuple[int, int]]:
+    """Two axes whose outer ones are among them."""
+    beside = companions(plain_axes(spec)[tensor], spec.nested)
+    pairs = itertools.combinations(range(len(beside)), 2)
+    return [pair for pair in pairs if {*beside[pair[0]], *beside[pair[1]]} <= {*pair}]

@@ -116,12 +116,13 @@ def _diagonal_means(own: Stack, diagonals: Mapping[Axes, jax.Array]) -> dict[Axe
     return means
 
 
-def vectors_of(readings: Sequence[StackReading]) -> dict[Part, jax.Array]:
-    """The vectors of all stacks."""
+def vectors_of(stacks: Sequence[Stack], readings: Sequence[StackReading]) -> dict[Part, jax.Array]:
+    """The vectors of all stacks, but along nested spaces, where they would join outer indices."""
     return {
         (number, axes): vector
-        for number, reading in enumerate(readings)
+        for number, (own, reading) in enumerate(zip(stacks, readings, strict=True))
         for axes, vector in reading.vectors.items()
+        if axes[0] in own.free
     }
 
 
@@ -189,6 +190,8 @@ def space_groups(stacks: tuple[Stack, ...]) -> tuple[tuple[SpaceGroup, ...], tup
     parts: dict[int, list[Part]] = {}
     for number, own in enumerate(stacks):
         for axes in (*((axis,) for axis in range(own.rank)), *own.pairs):
+            if axes[0] not in own.free:
+                continue
             parts.setdefault(own.shape[axes[0]], []).append((number, axes))
     found = {source_of(stacks, part) for own in parts.values() for part in own}
     sources = tuple(sorted(found))
@@ -245,19 +248,17 @@ class TensorMeans:
     sources: tuple[int, ...]
 
 
-def tensor_means(
-    stacks: Sequence[Stack], readings: Sequence[StackReading], vectors: Mapping[Part, jax.Array]
-) -> TensorMeans:
+def tensor_means(stacks: Sequence[Stack], readings: Sequence[StackReading]) -> TensorMeans:
     """The mean of every tensor, and of all tensors of a rank and all diagonals together."""
     rows, sources = [], []
-    for number, (own, reading) in enumerate(zip(stacks, readings, strict=True)):
+    for own, reading in zip(stacks, readings, strict=True):
         scalars = reading.scalars
-        rows.append(jnp.mean(vectors[number, (0,)], axis=1) if scalars is None else scalars)
+        rows.append(jnp.mean(reading.vectors[(0,)], axis=1) if scalars is None else scalars)
         sources += [rank_class(own.rank)] * len(own.tensors)
     count = len(sources)
-    for number, own in enumerate(stacks):
+    for own, reading in zip(stacks, readings, strict=True):
         for pair in own.pairs:
-            rows.append(jnp.mean(vectors[number, pair], axis=1))
+            rows.append(jnp.mean(reading.vectors[pair], axis=1))
             sources += [1 + DIAGONAL] * len(own.tensors)
     present = tuple(sorted(set(sources)))
     weights = np.array(present)[:, None] == np.array(sources)

@@ -98,7 +98,8 @@ def pair_parts(stacks: tuple[Stack, ...]) -> tuple[PairPart, ...]:
 
 
 def _axis_pairs(own: Stack) -> list[tuple[int, int]]:
-    return [(first, second) for second in range(own.rank) for first in range(second)]
+    pairs = [(first, second) for second in range(own.rank) for first in range(second)]
+    return [pair for pair in pairs if own.has_mean(pair)]
 
 
 def _split_by_order(part: PairPart, order: Mapping[frozenset[str], Pair]) -> Iterator[PairPart]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from unf_lopt.layers._fixed_axes import plain_spec, position_encoding
 from unf_lopt.layers._linear import EquivariantLinear
-from unf_lopt.layers._partitions import plain_axes, valid_partitions
+from unf_lopt.layers._partitions import beside_axes, plain_axes, valid_partitions
 from unf_lopt.layers._plan import Term, terms
 from unf_lopt.symmetry import PermutationSpec
 
@@ -96,9 +96,11 @@ def _biases(layer: EquivariantLinear, params: Mapping[str, Array], xp: Any) -> l
         return list(params["bias"])
     rows = iter(params["bias"])
     biases = []
-    for axes, shape in zip(plain_axes(layer.plan.spec), layer.plan.spec.shapes, strict=True):
+    spec = layer.plan.spec
+    for tensor, (axes, shape) in enumerate(zip(plain_axes(spec), spec.shapes, strict=True)):
         total: Any = 0.0
-        partitions = sorted(valid_partitions(axes), key=lambda blocks: (-len(blocks), blocks))
+        own = valid_partitions(axes, beside_axes(spec, tensor))
+        partitions = sorted(own, key=lambda blocks: (-len(blocks), blocks))
         for blocks in partitions:
             on_diagonal = xp.ones(shape)
             grid = xp.indices(shape)

@@ -159,7 +159,8 @@ def factored(
     For a matrix ``v ≈ r cᵀ / mean(r)`` with r and c the averages of the means of ``∇² + ε`` over
     columns and over rows; vectors keep their v. Shazeer and Stern, "Adafactor" (arXiv
     1804.04235), section 3, with momentum. The axes are those of the parameter itself, the last
-    long one against the rest.
+    long one against the rest; where one of the two is of a nested space, and has another order for
+    each index of its outer ones, these count matrices.
 
     Args:
       matrices: what the parameters are.
@@ -202,13 +203,15 @@ def factored_whitened(
 def _axes(matrices: Matrices) -> list[tuple[Any, Any]]:
     """For every matrix its last long axis and the others."""
 
-    def own(role: str, shape: Sequence[int]) -> tuple[Any, Any]:
-        long = [i for i, size in enumerate(shape) if size > 1]
-        if role == "vector":
+    def own(parameter: int) -> tuple[Any, Any]:
+        if matrices.roles[parameter] == "vector":
             return (), ()
-        return long[-1], tuple(i for i in range(len(shape)) if i != long[-1])
+        copies = matrices.outer_axes(parameter)
+        shape = matrices.shapes[parameter]
+        last = [i for i, size in enumerate(shape) if size > 1 and i not in copies][-1]
+        return last, tuple(i for i in range(len(shape)) if i != last and i not in copies)
 
-    return [own(*pair) for pair in zip(matrices.roles, matrices.shapes, strict=True)]
+    return [own(parameter) for parameter in range(len(matrices.shapes))]
 
 
 def _means(x: jax.Array, axes: tuple[Any, Any]) -> tuple[jax.Array, ...]:
@@ -222,7 +225,9 @@ def _whitened_by_means(m: jax.Array, v: tuple[jax.Array, ...]) -> jax.Array:
     if len(v) == 1:
         return whitened(m, v[0])
     row, column = v
-    return whitened(m, row / or_one(jnp.mean(row)) * column)
+    sizes = zip(row.shape, column.shape, strict=True)
+    others = tuple(i for i, pair in enumerate(sizes) if 1 in pair)  # both have what counts matrices
+    return whitened(m, row / or_one(jnp.mean(row, others, keepdims=True)) * column)
 
 
 def normalize(matrices: Matrices, leaves: Sequence[jax.Array]) -> list[jax.Array]:

@@ -67,7 +67,8 @@ def present_spec(spec: PermutationSpec, paths: Collection[str]) -> PermutationSp
         return spec
     used = {space for axes in kept.values() for axis in axes for space in spaces_of(axis)}
     sizes = tuple(item for item in spec.sizes if item[0] in used)
-    return PermutationSpec(tuple(kept), tuple(kept.values()), sizes, spec.fixed & used)
+    nesting = tuple(item for item in spec.nesting if item[0] in used)
+    return PermutationSpec(tuple(kept), tuple(kept.values()), sizes, spec.fixed & used, nesting)
 
 
 def frozen_paths(frozen: Frozen, paths: Collection[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from unf_lopt.symmetry import (
     PermutationSpec,
     Product,
     block_axes,
+    companions,
     path_string,
     rename_axis,
     size_of,
@@ -125,6 +126,20 @@ class Matrices:
             )
         return leaves, functools.partial(jax.tree.unflatten, treedef)
 
+    def outer_axes(self, parameter: int) -> frozenset[int]:
+        """The axes of a parameter that say which permutation others, of nested spaces, have.
+
+        Not those that are a product with these.
+        """
+        if self.spec is None:
+            return frozenset()
+        found = set()
+        for own in _blocks_with_origins(self.spec.axes[parameter]):
+            spaces, positions = zip(*own, strict=True) if own else ((), ())
+            for inner, outers in enumerate(companions(spaces, self.spec.nested)):
+                found |= {positions[o] for o in outers} - {positions[inner]}
+        return frozenset(found)
+
     @functools.cached_property
     def log_extents(self) -> Float[np.ndarray, "parameters 3"]:
         """Logarithms of the rows, columns and window of a matrix of every parameter, over `USUAL`.
@@ -184,9 +199,11 @@ def matrices_of(spec: PermutationSpec, *, heads: bool = True) -> Matrices:
     Args:
       spec: the weight space.
       heads: whether spaces that count copies (heads, experts) make a batch of matrices; else they
-        are rows or columns like others.
+        are rows or columns like others. Spaces in which others are nested always do: rows or
+        columns with an order of their own for each make a matrix of their own.
     """
-    copies = _copies(spec) if heads else frozenset()
+    outer = frozenset(o for outers in spec.nested.values() for o in outers)
+    copies = (_copies(spec) if heads else frozenset()) | outer
     described = [_describe(axes, spec, copies) for axes in spec.axes]
     roles, blocks = zip(*described, strict=True)
     return Matrices(spec.paths, spec.shapes, roles, blocks, spec)
@@ -214,7 +231,8 @@ def _describe(
 ) -> tuple[str, tuple[Block, ...]]:
     """The role and the blocks of a parameter."""
     lengths = [size_of(axis, spec.spaces) for axis in axes]
-    last = _last_long(lengths)
+    outer = {o for axis in axes for space in spaces_of(axis) for o in spec.nested.get(space, ())}
+    last = _last_long([1 if axis in outer else n for axis, n in zip(axes, lengths, strict=True)])
     is_fixed = [
         spec.fixed.issuperset(spaces_of(axis))
         for position, axis in enumerate(axes)
@@ -230,6 +248,19 @@ def _blocks(
     axes: Sequence[Axis], last: int, spec: PermutationSpec, copies: frozenset[str]
 ) -> Iterator[Block]:
     """The blocks of a parameter whose columns are in its axis ``last``."""
+    for own in _blocks_with_origins(axes):
+        spaces, positions = zip(*own, strict=True)
+        of_last = [i for i, position in enumerate(positions) if position == last]
+        counting = [i for i, space in enumerate(spaces) if space in copies and i != of_last[-1]]
+        columns = [i for i in of_last if i not in counting]
+        shape = tuple(spec.spaces[space] for space in spaces)
+        rows = [i for i in range(len(own)) if i not in (*columns, *counting) and shape[i] > 1]
+        window = [shape[i] for i in rows if axes[positions[i]] in spec.fixed and len(rows) > 1]
+        yield Block(shape, tuple(columns), tuple(counting), math.prod(window))
+
+
+def _blocks_with_origins(axes: Sequence[Axis]) -> Iterator[list[tuple[str, int]]]:
+    """For every block of a parameter, and every axis of it, its space and where it comes from."""
     origin = {
         f"{space} of {position}": (space, position)
         for position, axis in enumerate(axes)
@@ -239,15 +270,8 @@ def _blocks(
         rename_axis(axis, lambda space, position=position: f"{space} of {position}")
         for position, axis in enumerate(axes)
     )
-    for own in block_axes(tagged):
-        spaces, positions = zip(*map(origin.__getitem__, own), strict=True)
-        of_last = [i for i, position in enumerate(positions) if position == last]
-        counting = [i for i, space in enumerate(spaces) if space in copies and i != of_last[-1]]
-        columns = [i for i in of_last if i not in counting]
-        shape = tuple(spec.spaces[space] for space in spaces)
-        rows = [i for i in range(len(own)) if i not in (*columns, *counting) and shape[i] > 1]
-        window = [shape[i] for i in rows if axes[positions[i]] in spec.fixed and len(rows) > 1]
-        yield Block(shape, tuple(columns), tuple(counting), math.prod(window))
+    for block in block_axes(tagged):
+        yield list(map(origin.__getitem__, block))
 
 
 def _last_long(lengths: Sequence[int]) -> int:

@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 from unf_lopt._types import PyTree
-from unf_lopt.symmetry import _axes, _text
+from unf_lopt.symmetry import _axes, _nesting, _text
 from unf_lopt.symmetry._arrays import namespace
 from unf_lopt.symmetry._axes import Axis, Product, Sum
 from unf_lopt.symmetry._errors import SpecError
@@ -59,6 +60,8 @@ class PermutationSpec:
         :class:`Product` or a :class:`Sum`.
       sizes: ``(space, size)`` of every space, in order of first appearance.
       fixed: the spaces that are not permutable.
+      nesting: ``(group, the spaces that it is nested in)``, in the spec's order of spaces; mostly
+        empty. See :attr:`nested`.
       provenance: where an inferred spec comes from; no part of its identity.
     """
 
@@ -66,7 +69,12 @@ class PermutationSpec:
     axes: tuple[tuple[Axis, ...], ...]
     sizes: tuple[tuple[str, int], ...]
     fixed: frozenset[str]
+    nesting: tuple[tuple[str, tuple[str, ...]], ...] = ()
     provenance: Provenance | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.nesting:
+            object.__setattr__(self, "nesting", _nesting.checked_nesting(self))
 
     @classmethod
     def from_names(
@@ -75,6 +83,7 @@ class PermutationSpec:
         params: PyTree,
         fixed: Collection[str] = (),
         sizes: Mapping[str, int] | None = None,
+        nested: Mapping[str, str | Collection[str]] | None = None,
     ) -> PermutationSpec:
         """Builds a spec by hand: what every axis is made of, by name.
 
@@ -86,6 +95,8 @@ class PermutationSpec:
           params: the parameters, as arrays or ``jax.ShapeDtypeStruct``.
           fixed: the names of the spaces that must not be permuted.
           sizes: sizes of spaces that the shapes do not tell, as for two factors of one axis.
+          nested: groups with permutations of their own for every index of other spaces:
+            ``{"width": "heads"}``.
 
         Returns:
           The spec.
@@ -93,7 +104,8 @@ class PermutationSpec:
         Raises:
           SpecError: names and params do not have the same leaves, a parameter has another number
             of axes than names, an axis cannot be read, two axes of one space differ in size, a
-            size cannot be told, or ``fixed`` names a space that no axis lies in.
+            size cannot be told, ``fixed`` names a space that no axis lies in, or ``nested`` is what
+            :meth:`nest` refuses.
 
         Example:
           >>> params = {"w": jnp.zeros((4, 3)), "b": jnp.zeros(3)}
@@ -115,7 +127,8 @@ class PermutationSpec:
             raise SpecError(
                 f"from_names(fixed=...): no axis lies in {unused}; the spaces are {list(found)}."
             )
-        return cls(tuple(axes), tuple(axes.values()), tuple(found.items()), frozenset(fixed))
+        spec = cls(tuple(axes), tuple(axes.values()), tuple(found.items()), frozenset(fixed))
+        return spec.nest(nested) if nested else spec
 
     @functools.cached_property
     def spaces(self) -> dict[str, int]:
@@ -126,6 +139,36 @@ class PermutationSpec:
     def groups(self) -> dict[str, int]:
         """The permutable spaces and their sizes."""
         return {name: size for name, size in self.sizes if name not in self.fixed}
+
+    @functools.cached_property
+    def nested(self) -> dict[str, tuple[str, ...]]:
+        """The groups that are nested in other spaces, and these."""
+        return dict(self.nesting)
+
+    @functools.cached_property
+    def index_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every group's index array: ``[size]``, nested ``[*outer sizes, size]``."""
+        return {
+            name: (*(self.spaces[outer] for outer in self.nested.get(name, ())), size)
+            for name, size in self.groups.items()
+        }
+
+    def nest(self, nested: Mapping[str, str | Collection[str]]) -> PermutationSpec:
+        """The same spec with other groups nested; ``{}`` for none.
+
+        Args:
+          nested: for every nested group the space, or the spaces, that it is nested in.
+
+        Raises:
+          SpecError: a space is unknown, fixed or nested in itself, an outer space is nested in one
+            in which the inner one is not, or a parameter has an axis of a nested group and none of
+            its outer space.
+        """
+        nesting = (
+            (inner, (outers,) if isinstance(outers, str) else tuple(outers))
+            for inner, outers in nested.items()
+        )
+        return dataclasses.replace(self, nesting=tuple(nesting))
 
     @functools.cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -144,7 +187,9 @@ class PermutationSpec:
             return View(self, self)
         used = {space for axes in plain for space in axes}
         sizes = tuple(item for item in self.sizes if item[0] in used)
-        return View(self, PermutationSpec(tuple(paths), tuple(plain), sizes, self.fixed & used))
+        nesting = tuple(item for item in self.nesting if item[0] in used)
+        fixed = self.fixed & used
+        return View(self, PermutationSpec(tuple(paths), tuple(plain), sizes, fixed, nesting))
 
     def flatten(self, tree: PyTree) -> tuple[list[Any], Callable[[Sequence[Any]], PyTree]]:
         """Flattens a tree of this weight space, checking that it is one.
@@ -188,24 +233,35 @@ class PermutationSpec:
             return self
         places = places_of(paths, self.paths, "params", "the spec")
         axes = tuple(self.axes[place] for place in places)
-        return PermutationSpec(paths, axes, self.sizes, self.fixed)
+        return PermutationSpec(paths, axes, self.sizes, self.fixed, self.nesting)
 
     def sample(self, key: jax.Array) -> dict[str, jax.Array]:
         """A uniformly random element of the symmetry group: one index array a group."""
         keys = jax.random.split(key, max(len(self.groups), 1))
+
+        def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+            if len(shape) == 1:
+                return jax.random.permutation(key, shape[0])
+            rows = jnp.broadcast_to(jnp.arange(shape[-1]), shape)
+            return jax.random.permutation(key, rows, axis=-1, independent=True)
+
         return {
-            name: jax.random.permutation(subkey, size)
-            for subkey, (name, size) in zip(keys, self.groups.items(), strict=False)
+            name: draw(subkey, shape)
+            for subkey, (name, shape) in zip(keys, self.index_shapes.items(), strict=False)
         }
 
     def permute(self, tree: PyTree, permutation: Permutation) -> PyTree:
         """Applies a group element: ``permuted[i] = original[index[i]]`` on every axis of a group.
 
+        On the axis k of a nested group, with the indices h of its outer axes in the result,
+        ``index[h, k]`` takes the place of ``index[k]``.
+
         Args:
           tree: any tree shaped like the parameters; trailing channel axes pass through. For a
             population, whose axis comes first, use
             ``jax.vmap(spec.permute, in_axes=(0, None))(tree, permutation)``.
-          permutation: ``{group: index array}``; groups left out stay as they are.
+          permutation: ``{group: index array}``, of shapes ``index_shapes``; groups left out stay as
+            they are.
 
         Returns:
           The permuted tree. NumPy arrays stay so where the permutation is of such, and nothing
@@ -219,6 +275,10 @@ class PermutationSpec:
         leaves, unflatten = self.flatten(tree)
         permuted = []
         for leaf, axes in zip(leaves, self.axes, strict=True):
+            if self._moves_nested(axes, permutation):
+                arguments = (axes, self.spaces, permutation, self.nested)
+                permuted.append(_nesting.permuted_parameter(leaf, *arguments))
+                continue
             for position, axis in enumerate(axes):
                 if not permutation.keys().isdisjoint(_axes.spaces_of(axis)):
                     xp = namespace(leaf, *permutation.values())
@@ -231,7 +291,8 @@ class PermutationSpec:
         """The group element that does ``first`` and then ``second``.
 
         ``permute(permute(tree, first), second) == permute(tree, compose(first, second))``; its
-        index is ``first[second[i]]``.
+        index is ``first[second[i]]``, of a nested group ``first[o, second[h, k]]`` with o the
+        indices to which ``second`` sends its outer ones h.
 
         Args:
           first: ``{group: index array}``; groups left out stay as they are.
@@ -245,11 +306,7 @@ class PermutationSpec:
         """
         self._check_permutation(first, "compose")
         self._check_permutation(second, "compose")
-        one, other = dict(first), dict(second)
-        for name in one.keys() & other.keys():
-            xp = namespace(first[name], second[name])
-            one[name] = xp.take(xp.asarray(first[name]), xp.asarray(second[name]))
-        return {name: namespace(index).asarray(index) for name, index in {**other, **one}.items()}
+        return _nesting.composed(first, second, self.nested)
 
     def inverse(self, permutation: Permutation) -> dict[str, jax.Array]:
         """The group element that undoes another one.
@@ -264,19 +321,18 @@ class PermutationSpec:
           SpecError: it names something else than a group, or has another length.
         """
         self._check_permutation(permutation, "inverse")
-        return {
-            name: namespace(index).argsort(namespace(index).asarray(index))
-            for name, index in permutation.items()
-        }
+        return _nesting.inverted(permutation, self.nested)
 
     def to_json(self) -> str:
         """The spec as JSON text; :meth:`from_json` reads it back."""
         axes = [[_axes.to_record(axis) for axis in own] for own in self.axes]
-        record = {
+        record: dict[str, Any] = {
             "axes": dict(zip(self.paths, axes, strict=True)),
             "sizes": dict(self.sizes),
             "fixed": sorted(self.fixed),
         }
+        if self.nesting:
+            record["nested"] = self.nested
         return json.dumps(record)
 
     @classmethod
@@ -295,9 +351,11 @@ class PermutationSpec:
             known = dict(sizes)
             if spaces - known.keys() or fixed - known.keys() or min(known.values(), default=1) < 1:
                 raise ValueError("a space without a size of at least 1")
+            nested = record.get("nested", {}).items()
+            nesting = tuple((inner, tuple(outers)) for inner, outers in nested)
+            return cls(paths, axes, sizes, fixed, nesting)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SpecError(f"from_json: this is no spec that to_json wrote: {error!r}.") from error
-        return cls(paths, axes, sizes, fixed)
 
     def explain(self, path: str, axis: int) -> str:
         """Why an axis lies where it does: what tied it to others, and what froze it.
@@ -338,8 +396,14 @@ class PermutationSpec:
           A spec of the same trees.
 
         Raises:
-          SpecError: a name is not one of a fixed space.
+          SpecError: a name is not one of a fixed space, or a group is nested in it.
         """
+        outer = sorted({o for outers in self.nested.values() for o in outers} & set(spaces))
+        if outer:
+            raise SpecError(
+                f"distinguished(...): groups are nested in {outer}, whose indices cannot be told "
+                "apart then; take the spec with nest({}), or fixed_axes='positional' in a layer."
+            )
         unknown = sorted(set(spaces) - self.fixed)
         if unknown or isinstance(spaces, str):
             raise SpecError(
@@ -355,15 +419,16 @@ class PermutationSpec:
             for own in self.axes
         )
         sizes = tuple(item for item in self.sizes if item[0] not in axes)
-        return PermutationSpec(self.paths, new, sizes, self.fixed.difference(axes))
+        fixed = self.fixed.difference(axes)
+        return PermutationSpec(self.paths, new, sizes, fixed, self.nesting)
 
     def renamed(self, names: Callable[[str], str]) -> PermutationSpec:
         """The same spec with other names of spaces; ``names`` must keep different ones apart."""
         axes = tuple(tuple(_axes.rename(axis, names) for axis in own) for own in self.axes)
         sizes = tuple((names(space), size) for space, size in self.sizes)
-        return PermutationSpec(
-            self.paths, axes, sizes, frozenset(map(names, self.fixed)), self.provenance
-        )
+        nesting = tuple((names(inner), tuple(map(names, own))) for inner, own in self.nesting)
+        fixed = frozenset(map(names, self.fixed))
+        return PermutationSpec(self.paths, axes, sizes, fixed, nesting, self.provenance)
 
     def canonical(self) -> PermutationSpec:
         """The spec with spaces numbered by first appearance: equal for equal symmetries."""
@@ -399,6 +464,11 @@ class PermutationSpec:
         """A table a person can read; fixed spaces in square brackets."""
         return _text.table(self)
 
+    def _moves_nested(self, axes: Sequence[Axis], permutation: Permutation) -> bool:
+        """Whether a group element moves a nested group that one of the axes lies in."""
+        own = {space for axis in axes for space in _axes.spaces_of(axis)}
+        return not own.isdisjoint(self.nested.keys() & permutation.keys())
+
     def _check_permutation(self, permutation: Permutation, method: str = "permute") -> None:
         if not isinstance(permutation, Mapping):
             raise SpecError(
@@ -411,13 +481,17 @@ class PermutationSpec:
                     f"{method}(...): '{name}' is not a group of this spec; the groups are "
                     f"{list(self.groups)} and the fixed spaces {sorted(self.fixed)}."
                 )
-            if tuple(np.shape(index)) != (self.groups[name],):
+            shape = self.index_shapes[name]
+            if tuple(np.shape(index)) != shape:
+                needed = f"has size {self.groups[name]}"
+                if name in self.nested:
+                    needed = f"is nested in {self.nested[name]} and needs {shape}"
                 raise SpecError(
                     f"{method}(...): the index of '{name}' has shape {np.shape(index)}; the group "
-                    f"has size {self.groups[name]}."
+                    f"{needed}."
                 )
             is_known = not isinstance(index, jax.core.Tracer)
-            if is_known and not np.array_equal(np.sort(index), np.arange(self.groups[name])):
+            if is_known and (np.sort(index, axis=-1) != np.arange(shape[-1])).any():
                 raise SpecError(
                     f"{method}(...): the index of '{name}' is no permutation: every number from 0 "
                     f"to {self.groups[name] - 1} must be in it once."

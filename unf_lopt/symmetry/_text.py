@@ -17,12 +17,20 @@ def table(spec: Any) -> str:
         rows.append((path, "×".join(map(str, shape)) or "scalar", text))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    groups = ", ".join(f"{name} ({size})" for name, size in spec.groups.items())
+    groups = ", ".join(
+        f"{name} ({size}{_for_each(spec.nested.get(name, ()))})"
+        for name, size in spec.groups.items()
+    )
     lines.append(f"groups: {groups or 'none'}")
     if spec.provenance and spec.provenance.without_rule:
         named = ", ".join(map(str, spec.provenance.without_rule.values()))
         lines.append(f"frozen for lack of a rule: {named}")
     return "\n".join(lines)
+
+
+def _for_each(outers: Collection[str]) -> str:
+    """What a group is nested in."""
+    return f", of its own for each of {' and '.join(outers)}" if outers else ""
 
 
 def shown(axis: Axis, fixed: Collection[str]) -> str:
@@ -46,4 +54,6 @@ def difference(one: Any, other: Any) -> str:
             lines.append(f"size of '{space}': {sizes}")
     if one.fixed != other.fixed:
         lines.append(f"fixed: {sorted(one.fixed)} against {sorted(other.fixed)}")
+    if one.nesting != other.nesting:
+        lines.append(f"nested: {one.nested} against {other.nested}")
     return "\n".join(lines)

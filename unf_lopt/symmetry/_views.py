@@ -7,7 +7,7 @@ blocks. The user's tree keeps its shapes; the view is the way there and back.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,9 @@ class View:
         Leaves have shape ``[*parameter.shape, ...]``; trailing axes are channels.
         """
         pairs = zip(leaves, self.source.axes, strict=True)
-        return [block for leaf, axes in pairs for block in _split(leaf, axes, self.source.spaces)]
+        return [
+            block for leaf, axes in pairs for block in split_leaf(leaf, axes, self.source.spaces)
+        ]
 
     def join(self, blocks: Sequence[Any]) -> list[Any]:
         """The inverse of :meth:`split`; the blocks may have other channels than the leaves had."""
@@ -78,7 +80,8 @@ def _alternatives(axis: Product | Sum) -> list[tuple[Axis, ...]]:
     return [axis.factors] if isinstance(axis, Product) else [(term,) for term in axis.terms]
 
 
-def _split(x: Any, axes: Sequence[Axis], sizes: Mapping[str, int]) -> list[Any]:
+def split_leaf(x: Any, axes: Sequence[Axis], sizes: Mapping[str, int]) -> list[Any]:
+    """The blocks of one parameter, ``[*shape, ...]``, in the order of :func:`block_axes`."""
     for position, axis in enumerate(axes):
         if isinstance(axis, str):
             continue
@@ -87,14 +90,19 @@ def _split(x: Any, axes: Sequence[Axis], sizes: Mapping[str, int]) -> list[Any]:
         if isinstance(axis, Product):
             shape = np.shape(x)
             x = namespace(x).reshape(x, (*shape[:position], *lengths, *shape[position + 1 :]))
-            return _split(x, (*before, *axis.factors, *after), sizes)
+            return split_leaf(x, (*before, *axis.factors, *after), sizes)
         pieces = namespace(x).split(x, np.cumsum(lengths)[:-1], axis=position)
         return [
             block
             for piece, term in zip(pieces, axis.terms, strict=True)
-            for block in _split(piece, (*before, term, *after), sizes)
+            for block in split_leaf(piece, (*before, term, *after), sizes)
         ]
     return [x]
+
+
+def join_leaf(blocks: Iterable[Any], axes: Sequence[Axis]) -> Any:
+    """The inverse of :func:`split_leaf`."""
+    return _join(iter(blocks), axes)
 
 
 def _join(blocks: Iterator[Any], axes: Sequence[Axis]) -> Any:

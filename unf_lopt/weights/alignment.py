@@ -8,7 +8,7 @@ which they can be interpolated and averaged (Ainsworth, Hayase and Srinivasa, "G
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,13 @@ from scipy.optimize import linear_sum_assignment
 
 from unf_lopt._options import check_counts
 from unf_lopt._types import PyTree
-from unf_lopt.symmetry import PermutationSpec, SpecError, check_kind
+from unf_lopt.symmetry import (
+    PermutationSpec,
+    SpecError,
+    check_kind,
+    companions,
+    permuted_block,
+)
 
 Indices = dict[str, np.ndarray]
 
@@ -45,7 +51,10 @@ def align(
     the others as they are, which is a linear assignment (weight matching of arXiv 2209.04836,
     section 3.2). Where a group has two axes of one tensor, as recurrent weights do, the assignment
     is that of one axis with the other as it is, and is taken if it is better. Heads and gates are
-    axes of their own, in the spec's view. What is found is the best of a few local optima.
+    axes of their own, in the spec's view. A nested group has an assignment for every index of its
+    outer spaces. One in which others are nested is assigned together with these: what pairing two
+    heads adds is the value of the best assignment of their units. What is found is the best of a
+    few local optima.
 
     Args:
       spec: the weight space.
@@ -57,7 +66,8 @@ def align(
       max_sweeps: over all groups, in each start.
 
     Returns:
-      ``{group: index array}``: ``spec.permute(params_b, π)`` lies next to ``params_a``.
+      ``{group: index array}``: ``spec.permute(params_b, π)`` lies next to ``params_a``. Of a nested
+      group ``[*outer sizes, size]``.
 
     Raises:
       SpecError: a tree does not fit the spec.
@@ -137,9 +147,15 @@ def align_by_activations(
       ``{group: index array}`` of the groups given.
 
     Raises:
-      SpecError: a name is no group of the spec.
+      SpecError: a name is no group of the spec, or a nested one.
       ValueError: the two have other groups or shapes, or a group another number of units.
     """
+    nested = sorted(activations_a.keys() & spec.nested.keys())
+    if nested:
+        raise SpecError(
+            f"align_by_activations: {nested} are nested: which units to compare depends on where "
+            "their outer ones go; take align, or spec.nest({})."
+        )
     if activations_a.keys() != activations_b.keys():
         given = sorted(activations_a), sorted(activations_b)
         raise ValueError(f"align_by_activations: groups {given[0]} against {given[1]}.")
@@ -192,7 +208,7 @@ def align_all(
             mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *others)
             present = spec.permute(trees[i], found[i])
             change = align(spec, mean, present, seed=int(rng.integers(2**31)))
-            if any(np.any(np.asarray(p) != np.arange(len(p))) for p in change.values()):
+            if any(np.any(np.asarray(p) != np.arange(p.shape[-1])) for p in change.values()):
                 found[i], moved = spec.compose(found[i], change), True
         if not moved:
             break
@@ -256,6 +272,7 @@ class _Pair:
     def __init__(self, spec: PermutationSpec, params_a: PyTree, params_b: PyTree):
         check_kind("align(spec, params_a, params_b): spec", spec, PermutationSpec)
         self.groups = spec.groups
+        self._shapes, self._nested = spec.index_shapes, spec.nested
         self._axes: tuple[tuple[str, ...], ...] = spec.view.spec.axes
         self._a, self._b = (_blocks(spec, tree) for tree in (params_a, params_b))
         shapes = [[own.shape for own in blocks] for blocks in (self._a, self._b)]
@@ -270,11 +287,14 @@ class _Pair:
 
     def identity(self) -> Indices:
         """Everything as it is."""
-        return {group: np.arange(size) for group, size in self.groups.items()}
+        return {
+            group: np.broadcast_to(np.arange(shape[-1]), shape).copy()
+            for group, shape in self._shapes.items()
+        }
 
     def random(self, rng: np.random.Generator) -> Indices:
         """A random order of every group."""
-        return {group: rng.permutation(size) for group, size in self.groups.items()}
+        return {group: rng.permuted(rows, axis=-1) for group, rows in self.identity().items()}
 
     def by_size(self) -> Indices:
         """Pairs units whose sorted weights are alike.
@@ -282,8 +302,10 @@ class _Pair:
         The product of two sorted rows is the largest that any order of their entries gives, so
         this order of a group is the best by an upper bound, whatever becomes of the others.
         """
-        found = {}
+        found = self.identity()
         for group, size in self.groups.items():
+            if group in self._nested:
+                continue  # which order is best depends on where the outer ones go
             bounds = np.zeros((size, size))
             for number, position in self._places[group]:
                 rows = (np.moveaxis(x[number], position, 0) for x in (self._a, self._b))
@@ -302,23 +324,77 @@ class _Pair:
         norms = [np.sqrt(sum(float(np.vdot(x, x)) for x in own)) for own in (self._a, self._b)]
         return norms[0] * norms[1]
 
-    def products(self, group: str, indices: Indices) -> Float[np.ndarray, "units units"]:
-        """At ``[i, j]`` what pairing unit i of a with unit j of b adds to the value."""
-        size = self.groups[group]
-        total = np.zeros((size, size))
+    def assigned(self, group: str, indices: Indices) -> Indices:
+        """The best order of a group, and of those nested in it, with all others as they are."""
+        within = [name for name, outers in self._nested.items() if group in outers]
+        order = (*self._nested.get(group, ()), group)
+        inner = [name for name in within if set(self._nested[name]) == set(order)]
+        total, best = self._products(group, indices, within), {}
+        for name in inner:
+            products = self._products_of_pairs(name, order, indices)
+            best[name] = _assignments(products)
+            total += np.take_along_axis(products, best[name][..., None], -1).sum((-2, -1))
+        index = _assignments(total)
+        changed = {**indices, group: index}
+        for name, own in best.items():
+            rows = np.take_along_axis(own, index[..., None, None], -2)[..., 0, :]
+            back = [order.index(outer) for outer in self._nested[name]]
+            changed[name] = np.transpose(rows, (*back, len(order)))
+        return changed
+
+    def _products(
+        self, group: str, indices: Indices, but: Collection[str]
+    ) -> Float[np.ndarray, "*outer units units"]:
+        """At ``[..., i, j]`` what pairing unit i of a with unit j of b adds to the value.
+
+        Args:
+          group: whose units.
+          indices: the orders of the others.
+          but: groups whose blocks do not count.
+        """
+        total = np.zeros((*self._shapes[group], self.groups[group]))
         for number, position in self._places[group]:
-            a = self._a[number]
-            b = self._permuted(number, indices, but=position)
-            rows = [np.moveaxis(x, position, 0).reshape(size, -1) for x in (a, b)]
-            total += rows[0] @ rows[1].T
+            if set(but).isdisjoint(self._axes[number]):
+                places = (*companions(self._axes[number], self._nested)[position], position)
+                a, b = self._pair_of_rows(number, indices, places, (position,))
+                total += a @ np.swapaxes(b, -1, -2)
         return total
 
-    def _permuted(self, number: int, indices: Indices, but: int | None = None) -> np.ndarray:
-        block = self._b[number]
-        for position, space in enumerate(self._axes[number]):
-            if space in indices and position != but:
-                block = np.take(block, indices[space], axis=position)
-        return block
+    def _products_of_pairs(
+        self, group: str, order: Sequence[str], indices: Indices
+    ) -> Float[np.ndarray, "*outer heads heads units units"]:
+        """At ``[..., h, g, i, j]`` what unit i of a's head h adds with unit j of b's head g.
+
+        Args:
+          group: whose units.
+          order: its outer groups; the last one is that of the heads.
+          indices: the orders of the others.
+        """
+        shape = self._shapes[group]
+        sizes = [shape[self._nested[group].index(outer)] for outer in order]
+        total = np.zeros((*sizes, sizes[-1], shape[-1], shape[-1]))
+        for number, position in self._places[group]:
+            outer = companions(self._axes[number], self._nested)[position]
+            places = [outer[self._nested[group].index(own)] for own in order]
+            kept = (places[-1], position)
+            a, b = self._pair_of_rows(number, indices, (*places, position), kept)
+            total += np.expand_dims(a, -3) @ np.expand_dims(np.swapaxes(b, -1, -2), -4)
+        return total
+
+    def _pair_of_rows(
+        self, number: int, indices: Indices, places: Sequence[int], but: Collection[int]
+    ) -> list[np.ndarray]:
+        """A block of both with some axes first and the others as one; b's in order but for some."""
+        return [_rows(x, places) for x in (self._a[number], self._permuted(number, indices, but))]
+
+    def _permuted(self, number: int, indices: Indices, but: Collection[int] = ()) -> np.ndarray:
+        return permuted_block(self._b[number], self._axes[number], indices, self._nested, but)
+
+
+def _rows(x: np.ndarray, axes: Sequence[int]) -> Float[np.ndarray, "*axes rest"]:
+    """An array with some axes first, and all others as one."""
+    x = np.moveaxis(x, axes, range(len(axes)))
+    return x.reshape(*x.shape[: len(axes)], -1)
 
 
 def _ascend(
@@ -329,8 +405,7 @@ def _ascend(
     for _ in range(max_sweeps):
         before = value
         for group in rng.permutation(list(pair.groups)):
-            index = _assignment(pair.products(group, indices))
-            changed = {**indices, group: index}
+            changed = pair.assigned(group, indices)
             new = pair.value(changed)
             if new > value:
                 indices, value = changed, new
@@ -342,6 +417,14 @@ def _ascend(
 def _assignment(products: Float[np.ndarray, "units units"]) -> Int[np.ndarray, " units"]:
     """For every unit of a the one of b, so that the products add up to the most."""
     return linear_sum_assignment(products, maximize=True)[1]
+
+
+def _assignments(
+    products: Float[np.ndarray, "*outer units units"],
+) -> Int[np.ndarray, "*outer units"]:
+    """The same for each of many."""
+    flat = products.reshape(-1, *products.shape[-2:])
+    return np.stack(list(map(_assignment, flat))).reshape(products.shape[:-1])
 
 
 def _blocks(spec: PermutationSpec, tree: PyTree) -> list[np.ndarray]:

@@ -79,6 +79,10 @@ class AxisGraph:
         self._nodes.append(node)
         return node
 
+    def numbered(self, number: int) -> Node:
+        """The axis that stands for the node of this number."""
+        return self._nodes[number].find()
+
     def product(self, factors: Sequence[Node]) -> Node:
         """The axis that indexes all the factors, row-major."""
         return self._compose(PRODUCT, [f for f in factors if f.size != 1], factors, math.prod)

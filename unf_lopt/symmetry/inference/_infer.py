@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import ClosedJaxpr, Var
 from jax.interpreters import partial_eval
 
 from unf_lopt._types import PyTree
@@ -16,7 +16,8 @@ from unf_lopt.symmetry._errors import SpecError
 from unf_lopt.symmetry._provenance import Provenance
 from unf_lopt.symmetry._spec import PermutationSpec
 from unf_lopt.symmetry.inference._graph import AxisGraph, Node
-from unf_lopt.symmetry.inference._result import make_spec, node_key
+from unf_lopt.symmetry.inference._nested import find_nesting
+from unf_lopt.symmetry.inference._result import make_spec, node_key, nodes_of_spaces
 from unf_lopt.symmetry.inference._trace import TracedLoss, trace_loss
 from unf_lopt.symmetry.inference._walk import Axes, Step, Walker
 
@@ -31,6 +32,7 @@ def infer_spec(
     state_argnum: int | None = None,
     randomness: str = "frozen",
     within: PermutationSpec | None = None,
+    nested: bool = False,
 ) -> PermutationSpec:
     """Finds which axes of which parameters may be permuted together without changing the loss.
 
@@ -39,8 +41,8 @@ def infer_spec(
     freezes those in which order counts. What is left free is a symmetry: for every choice of
     permutations ``loss(permuted params) == loss(params)``, up to rounding. Data are never
     permuted. A primitive of which no rule is known freezes what it touches, and the spec names
-    it. Permutations of each head's, or each scanned layer's, own are not found, nor are signs and
-    scales.
+    it. Permutations of each head's, or each scanned layer's, own are looked for with ``nested``;
+    signs and scales are not found.
 
     Args:
       loss_fn: ``loss_fn(params, *args)`` returns a scalar; with ``state_argnum``
@@ -61,6 +63,10 @@ def infer_spec(
         taken to be independent, as are different derivations of one key.
       within: a spec whose symmetries are an upper limit: the result is the part of them that the
         loss has.
+      nested: whether groups are nested in other spaces where every operation allows it: the width
+        of an attention in its heads, the hidden units of a mixture of experts in these, those of
+        layers stacked for ``lax.scan`` in the layers. By default a group has one permutation, the
+        same for all heads.
 
     Returns:
       The spec. Spaces are named after the first axis that they occupy (``"layer/w:1"``);
@@ -69,7 +75,7 @@ def infer_spec(
     Raises:
       SpecError: params have no leaves or an empty one, an argument is no array, the loss is not
         a scalar, or the outputs do not fit ``has_aux`` and ``state_argnum``.
-      ValueError: an unknown ``randomness``.
+      ValueError: an unknown ``randomness``, or ``nested`` together with ``within``.
 
     Example:
       >>> params = {"w": jnp.zeros((5, 3)), "v": jnp.zeros(3)}
@@ -78,7 +84,8 @@ def infer_spec(
       {'v:0': 3}
     """
     traced = trace_loss(loss_fn, params, args, has_aux=has_aux, state_argnum=state_argnum)
-    return infer_traced(traced, randomness=randomness, within=within).spec
+    options: dict[str, Any] = {"randomness": randomness, "within": within, "nested": nested}
+    return infer_traced(traced, **options).spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +113,7 @@ def infer_traced(
     randomness: str = "frozen",
     within: PermutationSpec | None = None,
     record: bool = False,
+    nested: bool = False,
 ) -> Inference:
     """:func:`infer_spec` of a loss that is traced already.
 
@@ -114,7 +122,12 @@ def infer_traced(
       randomness: see :func:`infer_spec`.
       within: see :func:`infer_spec`.
       record: whether to keep what the walk saw, equation by equation.
+      nested: see :func:`infer_spec`.
     """
+    if nested and within is not None:
+        raise ValueError(
+            "infer_spec: nested=True does not go with within=..., which has one permutation."
+        )
     if randomness not in RANDOMNESS:
         raise ValueError(f"randomness={randomness!r}: choose one of {RANDOMNESS}.")
     graph = AxisGraph()
@@ -129,9 +142,13 @@ def infer_traced(
     for number, value in enumerate(traced.inputs[count:], count):
         free = number in traced.state_inputs
         inputs.append(tuple(graph.leaf(size, frozen=not free) for size in value.shape))
-    walker = Walker(graph, randomness, record)
-    _walk_loss(walker, traced, inputs)
+    walker = Walker(graph, randomness, record or nested)
+    variables = _walk_loss(walker, traced, inputs)
     spec = make_spec(graph, parameters)
+    if nested:
+        own = [axes for n, axes in enumerate(inputs) if n < count or n in traced.state_inputs]
+        nodes = nodes_of_spaces(graph, parameters)
+        spec = spec.nest(find_nesting(spec, graph, nodes, own, walker.steps[0], variables))
     spec = dataclasses.replace(spec, provenance=_provenance(walker, parameters))
     return Inference(graph, inputs, walker.steps[0] if record else [], spec, limits)
 
@@ -202,8 +219,12 @@ def axes_of_spec(
     return spaces, [tuple(map(node, own)) for own in spec.axes]
 
 
-def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> None:
-    """Walks what the loss and the new state depend on, and ties the state that goes in and out."""
+def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> list[Var]:
+    """Walks what the loss and the new state depend on, and ties the state that goes in and out.
+
+    Returns:
+      The inputs of the jaxpr that was walked.
+    """
     outputs = [True] * len(traced.jaxpr.jaxpr.outvars)
     jaxpr, used = partial_eval.dce_jaxpr(traced.jaxpr.jaxpr, outputs)
     live = [axes for axes, is_used in zip(inputs, used, strict=True) if is_used]
@@ -212,6 +233,7 @@ def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> No
     walker.graph.reason = "the model state, which has the same axes before and after a step"
     for number, axes in zip(traced.state_inputs, new_state, strict=True):
         walker.unify_arrays(inputs[number], walker.used(axes))
+    return jaxpr.invars
 
 
 def fitted(spec: PermutationSpec, traced: TracedLoss, caller: str) -> PermutationSpec:

@@ -127,6 +127,13 @@ def make_spec(
     return unnamed.renamed(names.__getitem__)
 
 
+def nodes_of_spaces(graph: AxisGraph, arrays: Mapping[str, Sequence[Node]]) -> dict[str, Node]:
+    """The node of every space of :func:`make_spec` that is a single axis, by the space's name."""
+    reader = AxisReader(graph, list(arrays.values()))
+    names = _names({path: tuple(map(reader.read, nodes)) for path, nodes in arrays.items()})
+    return {name: graph.numbered(int(key)) for key, name in names.items() if key.isdecimal()}
+
+
 def _names(axes: Mapping[str, Sequence[Axis]]) -> dict[str, str]:
     """Every space by the place where it is a whole axis first, or else a part of one."""
     whole: dict[str, str] = {}

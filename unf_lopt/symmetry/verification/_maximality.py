@@ -240,6 +240,8 @@ class Search:
             def move(chosen: frozenset[Piece] = chosen, size: int = size) -> Move:
                 return move_of(self._space, chosen, random_permutation(self._rng, size))
 
+            if self._space.spec.nesting and self._space.contains(move(), self._ignored):
+                continue  # of a nested group, for some of its outer indices
             if self._judge(move, describe(chosen)):
                 symmetries.append(chosen)
         self._found.exhaustive &= len(tried) == total

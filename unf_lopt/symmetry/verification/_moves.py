@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unf_lopt.symmetry import _axes
+from unf_lopt.symmetry._nesting import companions, permuted_block, permuted_parameter
 from unf_lopt.symmetry._spec import PermutationSpec
 from unf_lopt.symmetry._views import block_axes
 from unf_lopt.symmetry.inference._infer import fitted, state_spec
@@ -72,12 +73,10 @@ class WeightSpace:
         """Permutes spaces on all axes, as ``PermutationSpec.permute`` does."""
         move: list[np.ndarray | None] = []
         for shape, axes in zip(self.spec.shapes, self.spec.axes, strict=True):
-            index = None
-            for position, axis in enumerate(axes):
-                if not permutation.keys().isdisjoint(_axes.spaces_of(axis)):
-                    along = _axes.index_of(axis, permutation, self.spec.spaces, np)
-                    index = np.take(_count(shape) if index is None else index, along, position)
-            move.append(index)
+            spaces = {space for axis in axes for space in _axes.spaces_of(axis)}
+            arguments = (axes, self.spec.spaces, permutation, self.spec.nested)
+            is_moved = not spaces.isdisjoint(permutation)
+            move.append(permuted_parameter(_count(shape), *arguments) if is_moved else None)
         return move
 
     def partial_move(self, occurrences: Iterable[Occurrence], permutation: np.ndarray) -> Move:
@@ -129,12 +128,14 @@ class WeightSpace:
             origin = number[index.reshape(-1)[positions]]
             if (origin < 0).any():
                 return False
-        expected = _count(positions.shape)
+        beside = companions(axes, self.spec.nested)
         for axis, space in enumerate(axes):
             if space not in found:
-                line = np.moveaxis(origin, axis, 0).reshape(origin.shape[axis], -1)[:, 0]
-                found[space] = np.unravel_index(line, origin.shape)[axis]
-            expected = np.take(expected, found[space], axis)
+                own = (*beside[axis], axis)  # outer axes first
+                rest = [other for other in range(origin.ndim) if other not in own]
+                lines = np.transpose(np.unravel_index(origin, origin.shape)[axis], (*own, *rest))
+                found[space] = lines[(...,) + (0,) * len(rest)]
+        expected = permuted_block(_count(positions.shape), axes, found, self.spec.nested)
         return bool((expected == origin).all())
 
 
@@ -155,6 +156,7 @@ def weight_space(traced: TracedLoss, spec: PermutationSpec) -> WeightSpace:
         (*spec.axes, *state.axes),
         tuple({**state.spaces, **spec.spaces}.items()),
         spec.fixed | state.fixed,
+        spec.nesting,
     )
     return WeightSpace(joined, (*positions, *traced.state_inputs))
 
@@ -166,6 +168,27 @@ def moved_inputs(space: WeightSpace, inputs: Sequence[Any], move: Move) -> list[
         if index is not None:
             moved[position] = np.take(inputs[position], index)
     return moved
+
+
+def random_element(
+    space: WeightSpace, groups: Collection[str], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Random permutations of some groups, none the identity.
+
+    Of a nested group one for each index of its outer spaces, and not the same for all: of two
+    units that change places at every index nothing else would be tested.
+    """
+
+    def draw(shape: Sequence[int]) -> np.ndarray:
+        count = int(np.prod(shape[:-1]))
+        if count == 1 or shape[-1] < 2:
+            return np.stack([random_permutation(rng, shape[-1])] * count).reshape(shape)
+        while True:
+            rows = np.stack([rng.permutation(shape[-1]) for _ in range(count)])
+            if (rows != rows[0]).any():
+                return rows.reshape(shape)
+
+    return {name: draw(space.spec.index_shapes[name]) for name in groups}
 
 
 def random_permutation(rng: np.random.Generator, size: int) -> np.ndarray:

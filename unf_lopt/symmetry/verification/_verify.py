@@ -22,7 +22,7 @@ from unf_lopt.symmetry.verification._maximality import Maximality, Search
 from unf_lopt.symmetry.verification._moves import (
     WeightSpace,
     moved_inputs,
-    random_permutation,
+    random_element,
     weight_space,
 )
 from unf_lopt.symmetry.verification._result import Verification
@@ -66,8 +66,9 @@ def verify_spec(
     factors: that is ruled out for an axis whose indices the loss tells apart when all else is
     uniform along fixed axes; sets of the other fixed axes, of one size, are moved whole. What
     changes neither loss nor gradients is a symmetry that the spec lacks; that is reported, not
-    raised. Symmetries that no spec can express, such as a permutation of its own for each row of
-    a matrix, are not looked for.
+    raised. A nested group is permuted at random for every index of its outer spaces, and
+    ``searched`` says so; whether other groups could be nested is no part of the verdict. Symmetries
+    that no spec can express are not looked for.
 
     Args:
       spec: the spec of the parameters.
@@ -101,7 +102,8 @@ def verify_spec(
       SymmetryError: the spec is no symmetry: it names the group and the parameter; or the loss
         cannot be computed at any random point.
       SpecError: the spec has other parameters, or what :func:`unf_lopt.infer_spec` raises.
-      ValueError: ``max_tests`` is not positive.
+      ValueError: ``max_tests`` is not positive, or a spec with nested groups is to be tested in
+        distribution.
 
     Example:
       >>> print(verify_spec(infer_spec(loss_fn, params, x), loss_fn, params, x))
@@ -110,6 +112,11 @@ def verify_spec(
     start = time.perf_counter()
     if max_tests < 1:
         raise ValueError(f"verify_spec(max_tests={max_tests}): at least one; maximality=False?")
+    if spec.nesting and randomness != "frozen":
+        raise ValueError(
+            f"verify_spec(randomness={randomness!r}): of nested groups only the law for every key "
+            "is tested; take spec.nest({})."
+        )
     traced = trace_loss(loss_fn, params, args, has_aux=has_aux, state_argnum=state_argnum)
     space = weight_space(traced, spec)
     rng = np.random.default_rng(seed)
@@ -140,7 +147,7 @@ def verify_spec(
         symmetries=tuple(found.symmetries),
         undecided=tuple(found.undecided),
         tests=found.tests,
-        searched=tuple(found.searched),
+        searched=(*_nested(spec), *found.searched),
         without_effect=_parameters(space, without_effect, len(traced.paths)),
         seconds=time.perf_counter() - start,
     )
@@ -166,10 +173,7 @@ class _Law:
         largest = 0.0
         for point in self._points:
             for _ in range(self._elements):
-                permutation = {
-                    name: random_permutation(self._rng, self._space.spec.spaces[name])
-                    for name in groups
-                }
+                permutation = random_element(self._space, groups, self._rng)
                 found = self._change(point, permutation)
                 if not found.largest <= self._tolerance:
                     raise SymmetryError(self._message(groups, found))
@@ -227,6 +231,15 @@ class _LawInDistribution(_Law):
         move = space.group_move(permutation)
         after = loss(moved_inputs(space, point.inputs, move))
         return change(self._loss, space, point.value, after, move)
+
+
+def _nested(spec: PermutationSpec) -> list[str]:
+    """What was tested of nested groups, for people."""
+    return [
+        f"nested group '{inner}': {_POINTS * _ELEMENTS} elements, with permutations of its own for "
+        f"every index of {' and '.join(outers)}; whether others could be nested is not tested"
+        for inner, outers in spec.nesting
+    ]
 
 
 def _parameters(space: WeightSpace, blocks: Collection[int], count: int) -> tuple[str, ...]:

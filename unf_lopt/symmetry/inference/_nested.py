@@ -1,0 +1,399 @@
+"""Which groups of a loss have permutations of their own for every index of another space.
+
+A group k is nested in a space h if the loss stays as it is when k is permuted by another
+permutation at every index of h. That is so if it holds for every equation of the loss: an array
+that has an axis of k must have one of h beside it, by which its entries know their permutation, and
+wherever an equation makes two axes of k one, it must make the axes of h beside them one as well.
+The walk over the loss has told which axes are one; here its record is read once more.
+
+- An equation of `_RULES` says which axes of its inputs and outputs are the same index. A pair of
+  axes (h, k) must go to such a pair.
+- A ``scan`` over the layers of a stack takes h off: within its body one layer is computed at a
+  time, all by one permutation, which the walk has already found right. Nothing that has an axis of
+  k may come in from outside of the stack or be carried on to the next layer.
+- Any other equation must not touch an array that has an axis of k.
+
+What fails is not nested, so that a mistake can only be one of an entry of `_RULES`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jax.extend import core
+
+from unf_lopt.symmetry._spec import PermutationSpec
+from unf_lopt.symmetry.inference._graph import LEAF, PRODUCT, SUM, AxisGraph, Node
+from unf_lopt.symmetry.inference._jaxprs import inner_jaxprs, scan_counts, shape_of
+from unf_lopt.symmetry.inference.rules.elementwise import ELEMENTWISE
+
+if TYPE_CHECKING:
+    from unf_lopt.symmetry.inference._walk import Step
+
+Axes = Sequence[Node]
+# The leaves of every axis of one plain block of an array.
+Block = tuple[tuple[Node, ...], ...]
+# Positions of axes that are the same index, of one array and of another.
+Pairs = Sequence[tuple[int, int]]
+# Which two arrays of an equation (inputs first, then outputs) have which axes in common.
+Relations = list[tuple[int, int, Pairs]]
+# An array of more plain blocks than this is not looked at.
+_MOST_BLOCKS = 64
+
+
+class NotNested(Exception):
+    """A group has no permutations of its own."""
+
+
+def find_nesting(
+    spec: PermutationSpec,
+    graph: AxisGraph,
+    nodes: Mapping[str, Node],
+    inputs: Sequence[Axes],
+    steps: Sequence[Step],
+    variables: Sequence[core.Var],
+) -> dict[str, tuple[str, ...]]:
+    """The groups of a spec that are nested, and in which spaces.
+
+    Args:
+      spec: what a walk has found.
+      graph: its axes.
+      nodes: the node of every space that is a single one.
+      inputs: the axes of parameters and model state.
+      steps: the record of the walk.
+      variables: the inputs of the jaxpr that was walked.
+
+    Returns:
+      The nesting. Of two spaces each of which could be nested in the other, the later one is.
+    """
+    leaves = {
+        name: node.find()
+        for name, node in nodes.items()
+        if node.find().kind is LEAF and node.size > 1
+    }
+    beside, order = _spaces_beside(spec), list(spec.spaces)
+    found: dict[str, list[str]] = {}
+    for inner in sorted(beside.keys() & leaves.keys(), key=order.index, reverse=True):
+        for outer in sorted(beside[inner] & leaves.keys(), key=order.index):
+            if inner not in found.get(outer, ()):
+                check = _Check(graph, leaves[inner], leaves[outer], variables)
+                if check.holds(inputs, steps):
+                    found.setdefault(inner, []).append(outer)
+    return _closed(found)
+
+
+def _spaces_beside(spec: PermutationSpec) -> dict[str, set[str]]:
+    """For every group the spaces that have an axis in every block in which it has one."""
+    beside: dict[str, set[str]] = {}
+    for axes in spec.view.spec.axes:
+        for space in set(axes) & spec.groups.keys():
+            others = set(axes) - {space}
+            beside[space] = beside.get(space, others) & others
+    return beside
+
+
+def _closed(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    """Without outer spaces that are nested in one in which the inner group is not."""
+    kept = {
+        inner: tuple(o for o in outers if set(found.get(o, ())) <= set(outers))
+        for inner, outers in found.items()
+    }
+    if kept != {inner: tuple(outers) for inner, outers in found.items()}:
+        return _closed({inner: list(outers) for inner, outers in kept.items()})
+    return {inner: outers for inner, outers in kept.items() if outers}
+
+
+class _Check:
+    """Whether a loss allows ``inner`` a permutation of its own for each index of ``outer``."""
+
+    def __init__(self, graph: AxisGraph, inner: Node, outer: Node, variables: Sequence[core.Var]):
+        self._graph, self._inner, self._outer = graph, inner, outer
+        # What is no constant: the entries of one may tell apart the pairs of axes that it has.
+        self._variables: set[Any] = set(variables)
+
+    def holds(self, inputs: Sequence[Axes], steps: Sequence[Step]) -> bool:
+        """Whether it does, of a whole loss."""
+        try:
+            for axes in inputs:
+                self._check_array(axes)
+            self._check_steps(steps)
+        except NotNested:
+            return False
+        return True
+
+    def _check_steps(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if step.is_live:
+                self._check_step(step)
+                self._variables.update(step.equation.outvars)
+
+    def _check_step(self, step: Step) -> None:
+        arrays = [*step.inputs, *step.outputs]
+        name = step.equation.primitive.name
+        if name == "scan" and self._check_scan(step):
+            return
+        if any(map(self._has_inner, arrays)):
+            if name not in _RULES and name not in _CALLS:
+                raise NotNested
+            for axes, atom in zip(step.inputs, step.equation.invars, strict=True):
+                self._check_array(axes, isinstance(atom, core.Literal) or self._is_constant(atom))
+            for axes in step.outputs:
+                self._check_array(axes)
+            if name in _RULES:
+                self._check_relations(step, arrays)
+        if name in _CALLS:
+            for jaxpr in inner_jaxprs(step.equation.params):
+                self._variables.update(jaxpr.invars)
+            for own in step.inner:
+                self._check_steps(own)
+
+    def _is_constant(self, atom: core.Var) -> bool:
+        return atom not in self._variables
+
+    def _check_relations(self, step: Step, arrays: Sequence[Axes]) -> None:
+        """Pairs of inputs and outputs go to pairs, and every one of an output comes from one."""
+        count = len(step.inputs)
+        blocks = [self._blocks(axes) if self._has_inner(axes) else [] for axes in arrays]
+        relations = _RULES[step.equation.primitive.name](step)
+        if relations is None:  # all axes, end to end
+            blocks = [[(tuple(itertools.chain(*block)),) for block in own] for own in blocks]
+            relations = [(0, 1, [(0, 0)])]
+        made: set[tuple[int, int]] = set()
+        for one, other, pairs in relations:
+            matched = self._relate(blocks[one], blocks[other], pairs)
+            made |= {(other, image) for _, image in matched}
+            if other < count:
+                for side, array in enumerate((one, other)):
+                    found = {match[side] for match in matched}
+                    axes = [pair[side] for pair in pairs]
+                    for number, block in enumerate(blocks[array]):
+                        if number not in found and any(self._inner in block[a] for a in axes):
+                            raise NotNested
+        for output in range(count, len(arrays)):
+            for number, block in enumerate(blocks[output]):
+                if self._beside(block) and (output, number) not in made:
+                    raise NotNested
+
+    def _check_scan(self, step: Step) -> bool:
+        """Whether a scan is over the outer space, index by index; then it is checked."""
+        count, carried = scan_counts(step.equation)
+        scanned = step.inputs[count + carried :]
+        results = step.outputs[carried:]
+        leading = [axes[0].find() for axes in (*scanned, *results)]
+        if not any(self._is_in(node, leading) for node in (self._inner, self._outer)):
+            return False
+        if any(node is not self._outer for node in leading):
+            raise NotNested
+        if any(map(self._has_inner, (*step.inputs[: count + carried], *step.outputs[:carried]))):
+            raise NotNested
+        for axes in (*scanned, *results):
+            self._check_array(axes)
+            for block in self._blocks(axes[1:]):
+                leaves = set(itertools.chain.from_iterable(block))
+                if {self._inner, self._outer} <= leaves:
+                    raise NotNested
+        return True
+
+    def _is_in(self, leaf: Node, nodes: Sequence[Node]) -> bool:
+        return any(leaf is own.find() for node in nodes for own in self._graph.leaves(node))
+
+    def _has_inner(self, axes: Axes) -> bool:
+        return self._is_in(self._inner, axes)
+
+    def _check_array(self, axes: Axes, is_constant: bool = False) -> None:
+        """Every axis of the inner space has one of the outer beside it."""
+        if self._has_inner(axes):
+            for block in self._blocks(axes):
+                if len(set(self._beside(block).values())) > 1 and is_constant:
+                    raise NotNested
+
+    def _beside(self, block: Block) -> dict[tuple[int, int], tuple[int, int]]:
+        """The place of the outer leaf beside every inner one: axis, and number of its leaf."""
+        places = [(a, n) for a, leaves in enumerate(block) for n in range(len(leaves))]
+        inner = [(a, n) for a, n in places if block[a][n] is self._inner]
+        outer = [(a, n) for a, n in places if block[a][n] is self._outer]
+        if inner and len(outer) not in (1, len(inner)):
+            raise NotNested
+        if len(outer) == 1:
+            return dict.fromkeys(inner, outer[0])
+        return dict(zip(inner, outer, strict=True)) if inner else {}
+
+    def _blocks(self, axes: Axes) -> list[Block]:
+        choices = [list(self._alternatives(node)) for node in axes]
+        count = 1
+        for own in choices:
+            count *= len(own)
+        if count > _MOST_BLOCKS:
+            raise NotNested
+        return list(itertools.product(*choices))
+
+    def _alternatives(self, node: Node) -> Iterator[tuple[Node, ...]]:
+        """The leaves of every plain block of an axis, those of size 1 left out."""
+        node = node.find()
+        if node.kind is SUM:
+            for part in node.parts:
+                yield from self._alternatives(part)
+        elif node.kind is PRODUCT:
+            parts = (list(self._alternatives(part)) for part in node.parts)
+            for choice in itertools.product(*parts):
+                yield tuple(itertools.chain.from_iterable(choice))
+        else:
+            yield () if node.size == 1 else (node,)
+
+    def _relate(
+        self, blocks: Sequence[Block], images: Sequence[Block], pairs: Pairs
+    ) -> list[tuple[int, int]]:
+        """Which blocks of two arrays have the same leaves where their axes are the same index.
+
+        Raises:
+          NotNested: a pair of inner and outer axis of the one is none of the other.
+        """
+        matched, to = [], dict(pairs)
+        for (i, block), (j, image) in itertools.product(enumerate(blocks), enumerate(images)):
+            shifts = {a: _shift(block[a], image[b]) for a, b in pairs}
+            if None in shifts.values():
+                continue
+            matched.append((i, j))
+            mine, theirs = self._beside(block), self._beside(image)
+            for (axis, n), (outer_axis, m) in mine.items():
+                if axis in to:
+                    place = to[axis], n + (shifts[axis] or 0)
+                    if outer_axis not in to:
+                        raise NotNested
+                    expected = to[outer_axis], m + (shifts[outer_axis] or 0)
+                    if theirs.get(place) != expected:
+                        raise NotNested
+            mapped = {(to[a], n + (shifts[a] or 0)) for a, n in mine if a in to}
+            inside = {place for place in theirs if place[0] in to.values()}
+            if inside - mapped:
+                raise NotNested
+        return matched
+
+
+def _shift(leaves: Sequence[Node], image: Sequence[Node]) -> int | None:
+    """Where the leaves of an axis stand in that which it is made of; None if they do not."""
+    shift = len(image) - len(leaves)
+    longer, shorter = (image, leaves) if shift >= 0 else (leaves, image)
+    start = abs(shift)
+    is_suffix = all(a is b for a, b in zip(longer[start:], shorter, strict=True))
+    return shift if is_suffix else None
+
+
+# --------------------------------------------------------------------------------------- the rules
+_CALLS = {
+    *("closed_call", "cond", "custom_jvp_call", "custom_vjp_call", "jit", "remat2", "scan", "while")
+}
+_RULES: dict[str, Callable[[Any], Relations | None]] = {}
+
+
+def _rule(*primitives: str) -> Callable[[Any], Any]:
+    def register(function: Any) -> Any:
+        _RULES.update(dict.fromkeys(primitives, function))
+        return function
+
+    return register
+
+
+def _same_places(step: Step, but: Sequence[int] = ()) -> Relations:
+    """Every axis of an input is that of the outputs in its place, if it is as long."""
+    count, relations = len(step.inputs), []
+    for one, other in itertools.product(range(count), range(len(step.outputs))):
+        sizes = zip(step.inputs[one], step.outputs[other], strict=False)
+        same = [p for p, (a, b) in enumerate(sizes) if a.size == b.size and p not in but]
+        relations.append((one, count + other, [(p, p) for p in same]))
+    return relations
+
+
+@_rule(*ELEMENTWISE)
+def _elementwise(step: Step) -> Relations:
+    return _same_places(step)
+
+
+@_rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+def _cumulative(step: Step) -> Relations:
+    return _same_places(step, [step.equation.params["axis"]])
+
+
+@_rule("rev")
+def _reverse(step: Step) -> Relations:
+    return _same_places(step, step.equation.params["dimensions"])
+
+
+@_rule("sort")
+def _sort(step: Step) -> Relations:
+    return _same_places(step, [step.equation.params["dimension"]])
+
+
+@_rule("transpose")
+def _transpose(step: Step) -> Relations:
+    order = step.equation.params["permutation"]
+    return [(0, 1, [(old, new) for new, old in enumerate(order)])]
+
+
+@_rule("broadcast_in_dim")
+def _broadcast(step: Step) -> Relations:
+    """A new axis is of no other space yet, so that it needs no rule."""
+    places = enumerate(step.equation.params["broadcast_dimensions"])
+    shape = shape_of(step.equation.outvars[0])
+    same = [(a, b) for a, b in places if step.inputs[0][a].size == shape[b]]
+    return [(0, len(step.inputs), same)]
+
+
+@_rule("squeeze")
+def _squeeze(step: Step) -> Relations:
+    return _without(step, step.equation.params["dimensions"])
+
+
+@_rule("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or")
+def _reduce(step: Step) -> Relations:
+    return _without(step, step.equation.params["axes"])
+
+
+@_rule("argmax", "argmin")
+def _argmax(step: Step) -> Relations:
+    return _without(step, step.equation.params["axes"])
+
+
+def _without(step: Step, dropped: Sequence[int]) -> Relations:
+    kept = [position for position in range(len(step.inputs[0])) if position not in dropped]
+    return [(0, 1, [(old, new) for new, old in enumerate(kept)])]
+
+
+@_rule("reshape")
+def _reshape(step: Step) -> Relations | None:
+    """The leaves of all axes, row-major, stay in order."""
+    return [(0, 1, [])] if step.equation.params.get("dimensions") is not None else None
+
+
+@_rule("dot_general")
+def _dot_general(step: Step) -> Relations:
+    (left, right), (left_batch, right_batch) = step.equation.params["dimension_numbers"]
+    ranks = [len(axes) for axes in step.inputs]
+    free = [
+        [p for p in range(rank) if p not in (*used, *batch)]
+        for rank, used, batch in zip(ranks, (left, right), (left_batch, right_batch), strict=True)
+    ]
+    out_left = [*left_batch, *free[0]]
+    start = len(out_left)
+    out_right = {p: n for n, p in enumerate(right_batch)}
+    out_right |= {p: start + n for n, p in enumerate(free[1])}
+    together = [*zip(left, right, strict=True), *zip(left_batch, right_batch, strict=True)]
+    return [
+        (0, 1, together),
+        (0, 2, [(p, n) for n, p in enumerate(out_left)]),
+        (1, 2, list(out_right.items())),
+    ]
+
+
+@_rule("slice", "split", "concatenate", "pad")
+def _pieces(step: Step) -> Relations:
+    """Axes that are taken or put in whole, and segments that are."""
+    count, relations = len(step.inputs), []
+    for one, other in itertools.product(range(count), range(len(step.outputs))):
+        own, result = step.inputs[one], step.outputs[other]
+        if len(own) == len(result):  # not so of the number that pads
+            same = range(len(own))
+            relations.append((one, count + other, [(p, p) for p in same]))
+    return relations
