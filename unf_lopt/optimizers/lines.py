@@ -129,8 +129,8 @@ def lines_of(matrices: Matrices) -> Lines:
             places.append(place)
             axes.append(axis)
             kinds.append((place == long[-1], is_fixed))
-    lists = (tensors, places, axes, sizes.items(), kinds, nested.items())
-    return Lines(*map(tuple, lists))
+    found = tuple(tensors), tuple(places), tuple(axes), tuple(sizes.items()), tuple(kinds)
+    return Lines(*found, nesting=tuple(nested.items()))
 
 
 def _has_lines(axis: Axis, nested: Nested) -> bool:

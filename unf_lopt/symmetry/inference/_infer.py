@@ -180,6 +180,8 @@ def state_spec(traced: TracedLoss, spec: PermutationSpec) -> PermutationSpec:
 def common_refinement(specs: Sequence[PermutationSpec]) -> PermutationSpec:
     """The largest symmetry that several specs of the same parameters share.
 
+    Of nested groups one permutation for all indices of their outer spaces is left.
+
     Raises:
       SpecError: the specs are not of the same parameters, or there is none.
     """

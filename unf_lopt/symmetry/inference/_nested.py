@@ -285,11 +285,12 @@ def _shift(leaves: Sequence[Node], image: Sequence[Node]) -> int | None:
 _CALLS = {
     *("closed_call", "cond", "custom_jvp_call", "custom_vjp_call", "jit", "remat2", "scan", "while")
 }
-_RULES: dict[str, Callable[[Any], Relations | None]] = {}
+_Rule = Callable[[Any], "Relations | None"]
+_RULES: dict[str, Any] = {}
 
 
-def _rule(*primitives: str) -> Callable[[Any], Any]:
-    def register(function: Any) -> Any:
+def _rule(*primitives: str) -> Callable[[_Rule], _Rule]:
+    def register(function: _Rule) -> _Rule:
         _RULES.update(dict.fromkeys(primitives, function))
         return function
 
