@@ -61,7 +61,8 @@ def align(
       params_a: what stays, leaves ``[*parameter.shape, ...]``; trailing axes are channels.
       params_b: what is permuted, with the same channels.
       num_starts: the first starts from the order that ``params_b`` has, the second from the one in
-        which units have weights of like sizes, others from random ones.
+        which units have weights of like sizes, others from random ones. With nested groups there
+        is one more, from the best order without nesting, so that it is never worse than that.
       seed: of the random orders.
       max_sweeps: over all groups, in each start.
 
@@ -77,11 +78,18 @@ def align(
     check_counts("align", num_starts=num_starts, max_sweeps=max_sweeps)
     pair = _Pair(spec, params_a, params_b)
     rng = np.random.default_rng(seed)
-    orders = (pair.identity, pair.by_size)
+    orders = [pair.identity, pair.by_size]
+    more = [lambda: pair.random(rng)] * max(0, num_starts - len(orders))
+    starts = [*orders[:num_starts], *more]
+    if spec.nesting:
+        options = {"num_starts": num_starts, "seed": seed, "max_sweeps": max_sweeps}
+        shared = align(spec.nest({}), params_a, params_b, **options)
+        shapes = spec.index_shapes
+        same = {g: np.broadcast_to(own, shapes[g]).copy() for g, own in shared.items()}
+        starts.append(lambda: same)
     best, best_value = pair.identity(), -np.inf
-    for start in range(num_starts):
-        indices = orders[start]() if start < len(orders) else pair.random(rng)
-        indices, value = _ascend(pair, indices, rng, max_sweeps)
+    for start in starts:
+        indices, value = _ascend(pair, start(), rng, max_sweeps)
         if value > best_value:
             best, best_value = indices, value
     return {group: jnp.asarray(index) for group, index in best.items()}
