@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.interpreters import partial_eval
 
 from unf_lopt._types import PyTree
@@ -143,12 +143,12 @@ def infer_traced(
         free = number in traced.state_inputs
         inputs.append(tuple(graph.leaf(size, frozen=not free) for size in value.shape))
     walker = Walker(graph, randomness, record or nested)
-    variables = _walk_loss(walker, traced, inputs)
+    jaxpr = _walk_loss(walker, traced, inputs)
     spec = make_spec(graph, parameters)
     if nested:
         own = [axes for n, axes in enumerate(inputs) if n < count or n in traced.state_inputs]
         nodes = nodes_of_spaces(graph, parameters)
-        spec = spec.nest(find_nesting(spec, graph, nodes, own, walker.steps[0], variables))
+        spec = spec.nest(find_nesting(spec, graph, nodes, own, walker.steps[0], jaxpr))
     spec = dataclasses.replace(spec, provenance=_provenance(walker, parameters))
     return Inference(graph, inputs, walker.steps[0] if record else [], spec, limits)
 
@@ -221,11 +221,11 @@ def axes_of_spec(
     return spaces, [tuple(map(node, own)) for own in spec.axes]
 
 
-def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> list[Var]:
+def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> Jaxpr:
     """Walks what the loss and the new state depend on, and ties the state that goes in and out.
 
     Returns:
-      The inputs of the jaxpr that was walked.
+      The jaxpr that was walked.
     """
     outputs = [True] * len(traced.jaxpr.jaxpr.outvars)
     jaxpr, used = partial_eval.dce_jaxpr(traced.jaxpr.jaxpr, outputs)
@@ -235,7 +235,7 @@ def _walk_loss(walker: Walker, traced: TracedLoss, inputs: Sequence[Axes]) -> li
     walker.graph.reason = "the model state, which has the same axes before and after a step"
     for number, axes in zip(traced.state_inputs, new_state, strict=True):
         walker.unify_arrays(inputs[number], walker.used(axes))
-    return jaxpr.invars
+    return jaxpr
 
 
 def fitted(spec: PermutationSpec, traced: TracedLoss, caller: str) -> PermutationSpec:

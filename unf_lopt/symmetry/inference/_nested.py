@@ -53,7 +53,7 @@ def find_nesting(
     nodes: Mapping[str, Node],
     inputs: Sequence[Axes],
     steps: Sequence[Step],
-    variables: Sequence[core.Var],
+    jaxpr: core.Jaxpr,
 ) -> dict[str, tuple[str, ...]]:
     """The groups of a spec that are nested, and in which spaces.
 
@@ -63,7 +63,7 @@ def find_nesting(
       nodes: the node of every space that is a single one.
       inputs: the axes of parameters and model state.
       steps: the record of the walk.
-      variables: the inputs of the jaxpr that was walked.
+      jaxpr: what was walked.
 
     Returns:
       The nesting. Of two spaces each of which could be nested in the other, the later one is.
@@ -78,8 +78,8 @@ def find_nesting(
     for inner in sorted(beside.keys() & leaves.keys(), key=order.index, reverse=True):
         for outer in sorted(beside[inner] & leaves.keys(), key=order.index):
             if inner not in found.get(outer, ()):
-                check = _Check(graph, leaves[inner], leaves[outer], variables)
-                if check.holds(inputs, steps):
+                check = _Check(graph, leaves[inner], leaves[outer])
+                if check.holds(inputs, steps, jaxpr):
                     found.setdefault(inner, []).append(outer)
     return _closed(found)
 
@@ -108,17 +108,20 @@ def _closed(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
 class _Check:
     """Whether a loss allows ``inner`` a permutation of its own for each index of ``outer``."""
 
-    def __init__(self, graph: AxisGraph, inner: Node, outer: Node, variables: Sequence[core.Var]):
+    def __init__(self, graph: AxisGraph, inner: Node, outer: Node):
         self._graph, self._inner, self._outer = graph, inner, outer
-        # What is no constant: the entries of one may tell apart the pairs of axes that it has.
-        self._variables: set[Any] = set(variables)
+        # What depends on an input. The entries of what does not may tell apart the pairs of axes
+        # that it has, such as those of an identity matrix.
+        self._variables: set[Any] = set()
 
-    def holds(self, inputs: Sequence[Axes], steps: Sequence[Step]) -> bool:
+    def holds(self, inputs: Sequence[Axes], steps: Sequence[Step], jaxpr: core.Jaxpr) -> bool:
         """Whether it does, of a whole loss."""
+        self._variables = set(jaxpr.invars)
         try:
-            for axes in inputs:
-                self._check_array(axes)
             self._check_steps(steps)
+            is_constant = not all(map(self._is_variable, jaxpr.outvars))
+            for axes in inputs:  # those of the state are also what it becomes
+                self._check_array(axes, is_constant)
         except NotNested:
             return False
         return True
@@ -127,30 +130,54 @@ class _Check:
         for step in steps:
             if step.is_live:
                 self._check_step(step)
-                self._variables.update(step.equation.outvars)
+
+    def _is_variable(self, atom: Any) -> bool:
+        return not isinstance(atom, core.Literal) and atom in self._variables
+
+    def _mark(self, variables: Sequence[Any], are_variable: Sequence[bool]) -> None:
+        """Notes which of a jaxpr's variables depend on an input; one that is called twice anew."""
+        for variable, is_variable in zip(variables, are_variable, strict=True):
+            if is_variable:
+                self._variables.add(variable)
+            else:
+                self._variables.discard(variable)
 
     def _check_step(self, step: Step) -> None:
-        arrays = [*step.inputs, *step.outputs]
-        name = step.equation.primitive.name
+        arrays, equation = [*step.inputs, *step.outputs], step.equation
+        name = equation.primitive.name
+        given = list(map(self._is_variable, equation.invars))
+        self._mark(equation.outvars, [any(given)] * len(equation.outvars))
         if name == "scan" and self._check_scan(step):
             return
         if any(map(self._has_inner, arrays)):
             if name not in _RULES and name not in _CALLS:
                 raise NotNested
-            for axes, atom in zip(step.inputs, step.equation.invars, strict=True):
-                self._check_array(axes, isinstance(atom, core.Literal) or self._is_constant(atom))
-            for axes in step.outputs:
-                self._check_array(axes)
+            for axes, is_variable in zip(step.inputs, given, strict=True):
+                self._check_array(axes, not is_variable)
             if name in _RULES:
                 self._check_relations(step, arrays)
         if name in _CALLS:
-            for jaxpr in inner_jaxprs(step.equation.params):
-                self._variables.update(jaxpr.invars)
-            for own in step.inner:
-                self._check_steps(own)
+            self._check_call(step, given)
+        for axes, variable in zip(step.outputs, equation.outvars, strict=True):
+            self._check_array(axes, not self._is_variable(variable))
 
-    def _is_constant(self, atom: core.Var) -> bool:
-        return atom not in self._variables
+    def _check_call(self, step: Step, given: Sequence[bool]) -> None:
+        """The jaxprs of an equation; an output is constant if it is so of one of them."""
+        jaxprs = list(inner_jaxprs(step.equation.params))
+        for jaxpr in jaxprs:
+            count = len(jaxpr.invars)
+            # What is carried, scanned or passed comes last. Of other arguments (the constants of a
+            # loop's body and condition) nothing is assumed.
+            is_whole = count <= len(given) and step.equation.primitive.name != "while"
+            self._mark(jaxpr.invars, given[len(given) - count :] if is_whole else [False] * count)
+        for own in step.inner:
+            self._check_steps(own)
+        results = step.equation.outvars
+        for jaxpr in jaxprs:
+            if len(jaxpr.outvars) == len(results):
+                inner = map(self._is_variable, jaxpr.outvars)
+                outer = map(self._is_variable, results)
+                self._mark(results, [a and b for a, b in zip(inner, outer, strict=True)])
 
     def _check_relations(self, step: Step, arrays: Sequence[Axes]) -> None:
         """Pairs of inputs and outputs go to pairs, and every one of an output comes from one."""
@@ -160,10 +187,10 @@ class _Check:
         if relations is None:  # all axes, end to end
             blocks = [[(tuple(itertools.chain(*block)),) for block in own] for own in blocks]
             relations = [(0, 1, [(0, 0)])]
-        made: set[tuple[int, int]] = set()
+        made: set[tuple[int, int, tuple[int, int]]] = set()
         for one, other, pairs in relations:
             matched = self._relate(blocks[one], blocks[other], pairs)
-            made |= {(other, image) for _, image in matched}
+            made |= {(other, image, place) for _, image, places in matched for place in places}
             if other < count:
                 for side, array in enumerate((one, other)):
                     found = {match[side] for match in matched}
@@ -171,10 +198,12 @@ class _Check:
                     for number, block in enumerate(blocks[array]):
                         if number not in found and any(self._inner in block[a] for a in axes):
                             raise NotNested
+        new = _new_axes(step)
         for output in range(count, len(arrays)):
             for number, block in enumerate(blocks[output]):
-                if self._beside(block) and (output, number) not in made:
-                    raise NotNested
+                for place in self._beside(block):
+                    if (output, number, place) not in made and place[0] not in new:
+                        raise NotNested
 
     def _check_scan(self, step: Step) -> bool:
         """Whether a scan is over the outer space, index by index; then it is checked."""
@@ -244,8 +273,11 @@ class _Check:
 
     def _relate(
         self, blocks: Sequence[Block], images: Sequence[Block], pairs: Pairs
-    ) -> list[tuple[int, int]]:
+    ) -> list[tuple[int, int, set[tuple[int, int]]]]:
         """Which blocks of two arrays have the same leaves where their axes are the same index.
+
+        Returns:
+          Their numbers, and the inner leaves of the second that are of the first.
 
         Raises:
           NotNested: a pair of inner and outer axis of the one is none of the other.
@@ -255,7 +287,6 @@ class _Check:
             shifts = {a: _shift(block[a], image[b]) for a, b in pairs}
             if None in shifts.values():
                 continue
-            matched.append((i, j))
             mine, theirs = self._beside(block), self._beside(image)
             for (axis, n), (outer_axis, m) in mine.items():
                 if axis in to:
@@ -269,6 +300,7 @@ class _Check:
             inside = {place for place in theirs if place[0] in to.values()}
             if inside - mapped:
                 raise NotNested
+            matched.append((i, j, mapped))
         return matched
 
 
@@ -335,11 +367,19 @@ def _transpose(step: Step) -> Relations:
 
 @_rule("broadcast_in_dim")
 def _broadcast(step: Step) -> Relations:
-    """A new axis is of no other space yet, so that it needs no rule."""
+    """Along a new axis all is the same, so that it needs no rule."""
     places = enumerate(step.equation.params["broadcast_dimensions"])
     shape = shape_of(step.equation.outvars[0])
     same = [(a, b) for a, b in places if step.inputs[0][a].size == shape[b]]
     return [(0, len(step.inputs), same)]
+
+
+def _new_axes(step: Step) -> set[int]:
+    """The axes of an output along which it is the same, since it was broadcast."""
+    if step.equation.primitive.name != "broadcast_in_dim":
+        return set()
+    ((_, _, same),) = _broadcast(step)
+    return set(range(len(step.outputs[0]))) - {place for _, place in same}
 
 
 @_rule("squeeze")
@@ -364,8 +404,8 @@ def _without(step: Step, dropped: Sequence[int]) -> Relations:
 
 @_rule("reshape")
 def _reshape(step: Step) -> Relations | None:
-    """The leaves of all axes, row-major, stay in order."""
-    return [(0, 1, [])] if step.equation.params.get("dimensions") is not None else None
+    """The leaves of all axes, row-major, stay in order; not if they are transposed as well."""
+    return [] if step.equation.params.get("dimensions") is not None else None
 
 
 @_rule("dot_general")
