@@ -193,7 +193,7 @@ class _Check:
             made |= {(other, image, place) for _, image, places in matched for place in places}
             if other < count:
                 for side, array in enumerate((one, other)):
-                    found = {match[side] for match in matched}
+                    found = {(i, j)[side] for i, j, _ in matched}
                     axes = [pair[side] for pair in pairs]
                     for number, block in enumerate(blocks[array]):
                         if number not in found and any(self._inner in block[a] for a in axes):
@@ -368,18 +368,21 @@ def _transpose(step: Step) -> Relations:
 @_rule("broadcast_in_dim")
 def _broadcast(step: Step) -> Relations:
     """Along a new axis all is the same, so that it needs no rule."""
+    return [(0, len(step.inputs), _kept(step))]
+
+
+def _kept(step: Step) -> Pairs:
+    """The axes of a broadcast array that it had before, as long as now."""
     places = enumerate(step.equation.params["broadcast_dimensions"])
     shape = shape_of(step.equation.outvars[0])
-    same = [(a, b) for a, b in places if step.inputs[0][a].size == shape[b]]
-    return [(0, len(step.inputs), same)]
+    return [(a, b) for a, b in places if step.inputs[0][a].size == shape[b]]
 
 
 def _new_axes(step: Step) -> set[int]:
     """The axes of an output along which it is the same, since it was broadcast."""
     if step.equation.primitive.name != "broadcast_in_dim":
         return set()
-    ((_, _, same),) = _broadcast(step)
-    return set(range(len(step.outputs[0]))) - {place for _, place in same}
+    return set(range(len(step.outputs[0]))) - {place for _, place in _kept(step)}
 
 
 @_rule("squeeze")
