@@ -6,28 +6,28 @@ that has an axis of k must have one of h beside it, by which its entries know th
 wherever an equation makes two axes of k one, it must make the axes of h beside them one as well.
 The walk over the loss has told which axes are one; here its record is read once more.
 
-- An equation of `_RULES` says which axes of its inputs and outputs are the same index. A pair of
+- An equation of `RULES` says which axes of its inputs and outputs are the same index. A pair of
   axes (h, k) must go to such a pair.
 - A ``scan`` over the layers of a stack takes h off: within its body one layer is computed at a
   time, all by one permutation, which the walk has already found right. Nothing that has an axis of
   k may come in from outside of the stack or be carried on to the next layer.
 - Any other equation must not touch an array that has an axis of k.
 
-What fails is not nested, so that a mistake can only be one of an entry of `_RULES`.
+What fails is not nested, so that a mistake can only be one of an entry of `RULES`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jax.extend import core
 
 from unf_lopt.symmetry._spec import PermutationSpec
 from unf_lopt.symmetry.inference._graph import LEAF, PRODUCT, SUM, AxisGraph, Node
-from unf_lopt.symmetry.inference._jaxprs import inner_jaxprs, scan_counts, shape_of
-from unf_lopt.symmetry.inference.rules.elementwise import ELEMENTWISE
+from unf_lopt.symmetry.inference._jaxprs import inner_jaxprs, scan_counts
+from unf_lopt.symmetry.inference._nested_rules import CALLS, RULES, Pairs, new_axes
 
 if TYPE_CHECKING:
     from unf_lopt.symmetry.inference._walk import Step
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 Axes = Sequence[Node]
 # The leaves of every axis of one plain block of an array.
 Block = tuple[tuple[Node, ...], ...]
-# Positions of axes that are the same index, of one array and of another.
-Pairs = Sequence[tuple[int, int]]
-# Which two arrays of an equation (inputs first, then outputs) have which axes in common.
-Relations = list[tuple[int, int, Pairs]]
 # An array of more plain blocks than this is not looked at.
 _MOST_BLOCKS = 64
 
@@ -150,13 +146,13 @@ class _Check:
         if name == "scan" and self._check_scan(step):
             return
         if any(map(self._has_inner, arrays)):
-            if name not in _RULES and name not in _CALLS:
+            if name not in RULES and name not in CALLS:
                 raise NotNested
             for axes, is_variable in zip(step.inputs, given, strict=True):
                 self._check_array(axes, not is_variable)
-            if name in _RULES:
+            if name in RULES:
                 self._check_relations(step, arrays)
-        if name in _CALLS:
+        if name in CALLS:
             self._check_call(step, given)
         for axes, variable in zip(step.outputs, equation.outvars, strict=True):
             self._check_array(axes, not self._is_variable(variable))
@@ -183,7 +179,7 @@ class _Check:
         """Pairs of inputs and outputs go to pairs, and every one of an output comes from one."""
         count = len(step.inputs)
         blocks = [self._blocks(axes) if self._has_inner(axes) else [] for axes in arrays]
-        relations = _RULES[step.equation.primitive.name](step)
+        relations = RULES[step.equation.primitive.name](step)
         if relations is None:  # all axes, end to end
             blocks = [[(tuple(itertools.chain(*block)),) for block in own] for own in blocks]
             relations = [(0, 1, [(0, 0)])]
@@ -198,7 +194,7 @@ class _Check:
                     for number, block in enumerate(blocks[array]):
                         if number not in found and any(self._inner in block[a] for a in axes):
                             raise NotNested
-        new = _new_axes(step)
+        new = new_axes(step)
         for output in range(count, len(arrays)):
             for number, block in enumerate(blocks[output]):
                 for place in self._beside(block):
@@ -311,133 +307,3 @@ def _shift(leaves: Sequence[Node], image: Sequence[Node]) -> int | None:
     start = abs(shift)
     is_suffix = all(a is b for a, b in zip(longer[start:], shorter, strict=True))
     return shift if is_suffix else None
-
-
-# --------------------------------------------------------------------------------------- the rules
-_CALLS = {
-    *("closed_call", "cond", "custom_jvp_call", "custom_vjp_call", "jit", "remat2", "scan", "while")
-}
-_Rule = Callable[[Any], "Relations | None"]
-_RULES: dict[str, Any] = {}
-
-
-def _rule(*primitives: str) -> Callable[[_Rule], _Rule]:
-    def register(function: _Rule) -> _Rule:
-        _RULES.update(dict.fromkeys(primitives, function))
-        return function
-
-    return register
-
-
-def _same_places(step: Step, but: Sequence[int] = ()) -> Relations:
-    """Every axis of an input is that of the outputs in its place, if it is as long."""
-    count, relations = len(step.inputs), []
-    for one, other in itertools.product(range(count), range(len(step.outputs))):
-        sizes = zip(step.inputs[one], step.outputs[other], strict=False)
-        same = [p for p, (a, b) in enumerate(sizes) if a.size == b.size and p not in but]
-        relations.append((one, count + other, [(p, p) for p in same]))
-    return relations
-
-
-@_rule(*ELEMENTWISE)
-def _elementwise(step: Step) -> Relations:
-    return _same_places(step)
-
-
-@_rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
-def _cumulative(step: Step) -> Relations:
-    return _same_places(step, [step.equation.params["axis"]])
-
-
-@_rule("rev")
-def _reverse(step: Step) -> Relations:
-    return _same_places(step, step.equation.params["dimensions"])
-
-
-@_rule("sort")
-def _sort(step: Step) -> Relations:
-    return _same_places(step, [step.equation.params["dimension"]])
-
-
-@_rule("transpose")
-def _transpose(step: Step) -> Relations:
-    order = step.equation.params["permutation"]
-    return [(0, 1, [(old, new) for new, old in enumerate(order)])]
-
-
-@_rule("broadcast_in_dim")
-def _broadcast(step: Step) -> Relations:
-    """Along a new axis all is the same, so that it needs no rule."""
-    return [(0, len(step.inputs), _kept(step))]
-
-
-def _kept(step: Step) -> Pairs:
-    """The axes of a broadcast array that it had before, as long as now."""
-    places = enumerate(step.equation.params["broadcast_dimensions"])
-    shape = shape_of(step.equation.outvars[0])
-    return [(a, b) for a, b in places if step.inputs[0][a].size == shape[b]]
-
-
-def _new_axes(step: Step) -> set[int]:
-    """The axes of an output along which it is the same, since it was broadcast."""
-    if step.equation.primitive.name != "broadcast_in_dim":
-        return set()
-    return set(range(len(step.outputs[0]))) - {place for _, place in _kept(step)}
-
-
-@_rule("squeeze")
-def _squeeze(step: Step) -> Relations:
-    return _without(step, step.equation.params["dimensions"])
-
-
-@_rule("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or")
-def _reduce(step: Step) -> Relations:
-    return _without(step, step.equation.params["axes"])
-
-
-@_rule("argmax", "argmin")
-def _argmax(step: Step) -> Relations:
-    return _without(step, step.equation.params["axes"])
-
-
-def _without(step: Step, dropped: Sequence[int]) -> Relations:
-    kept = [position for position in range(len(step.inputs[0])) if position not in dropped]
-    return [(0, 1, [(old, new) for new, old in enumerate(kept)])]
-
-
-@_rule("reshape")
-def _reshape(step: Step) -> Relations | None:
-    """The leaves of all axes, row-major, stay in order; not if they are transposed as well."""
-    return [] if step.equation.params.get("dimensions") is not None else None
-
-
-@_rule("dot_general")
-def _dot_general(step: Step) -> Relations:
-    (left, right), (left_batch, right_batch) = step.equation.params["dimension_numbers"]
-    ranks = [len(axes) for axes in step.inputs]
-    free = [
-        [p for p in range(rank) if p not in (*used, *batch)]
-        for rank, used, batch in zip(ranks, (left, right), (left_batch, right_batch), strict=True)
-    ]
-    out_left = [*left_batch, *free[0]]
-    start = len(out_left)
-    out_right = {p: n for n, p in enumerate(right_batch)}
-    out_right |= {p: start + n for n, p in enumerate(free[1])}
-    together = [*zip(left, right, strict=True), *zip(left_batch, right_batch, strict=True)]
-    return [
-        (0, 1, together),
-        (0, 2, [(p, n) for n, p in enumerate(out_left)]),
-        (1, 2, list(out_right.items())),
-    ]
-
-
-@_rule("slice", "split", "concatenate", "pad")
-def _pieces(step: Step) -> Relations:
-    """Axes that are taken or put in whole, and segments that are."""
-    count, relations = len(step.inputs), []
-    for one, other in itertools.product(range(count), range(len(step.outputs))):
-        own, result = step.inputs[one], step.outputs[other]
-        if len(own) == len(result):  # not so of the number that pads
-            same = range(len(own))
-            relations.append((one, count + other, [(p, p) for p in same]))
-    return relations
