@@ -12,8 +12,10 @@ The walk over the loss has told which axes are one; here its record is read once
   time, all by one permutation, which the walk has already found right. Nothing that has an axis of
   k may come in from outside of the stack or be carried on to the next layer.
 - Any other equation must not touch an array that has an axis of k.
+- What has two axes of k, and depends on no input, must have both beside one axis of h: a constant
+  could tell equal indices of two h from others, as an identity matrix does.
 
-What fails is not nested, so that a mistake can only be one of an entry of `RULES`.
+What fails is not nested.
 """
 
 from __future__ import annotations
