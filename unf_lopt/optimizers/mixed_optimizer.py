@@ -17,7 +17,7 @@ from unf_lopt.optimizers.frozen import Frozen, trainable, with_frozen
 from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.learned_optimizer import LearnedOptimizer, frozen_data
 from unf_lopt.optimizers.matrices import matrices_of
-from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep
+from unf_lopt.optimizers.mixed_step import DIRECTIONS, MixedState, MixedStep, count_outputs
 from unf_lopt.optimizers.mixed_theta import initial_theta
 from unf_lopt.optimizers.orthogonalization import POLYNOMIALS, Orthogonalization
 from unf_lopt.optimizers.transformation import on_any_mesh, transformation_with_extra_args
@@ -124,7 +124,9 @@ class MixedLearnedOptimizer(LearnedOptimizer):
         if options.controller:
             self._controller = Controller(
                 options.controller,
-                len(options.directions) + options.hypergradient + options.learned_weight_decay,
+                count_outputs(
+                    options.directions, options.hypergradient, options.learned_weight_decay
+                ),
                 options.pooling,
                 options.rows_and_columns,
                 options.hypergradient,

@@ -139,11 +139,6 @@ class MixedStep:
     sees_extents: bool = False
     decays: bool = False
 
-    @property
-    def outputs(self) -> int:
-        """Numbers that a controller has for every tensor."""
-        return len(self.mixed) + self.follows_hypergradient + self.decays
-
     def init(self, params: PyTree, num_steps: Any) -> MixedState:
         """State before the first step; ``num_steps`` may be traced."""
         first, second = zero_momentum(params), zero_momentum(params)  # two, to be donated
@@ -198,7 +193,8 @@ class MixedStep:
         m, _ = self.matrices.flatten(directions.unbiased(first, first_decay, count))
         v, _ = self.matrices.flatten(directions.unbiased(second, second_decay, count))
         new = state._replace(first=first, second=second, averages=averages, iteration=count)
-        changes = jnp.zeros((len(g), self.outputs), jnp.float32)
+        outputs = count_outputs(self.mixed, self.follows_hypergradient, self.decays)
+        changes = jnp.zeros((len(g), outputs), jnp.float32)
         factors: Sequence[jax.Array | None] = [None] * len(g)
         if self.controller is not None:
             running = control.update_running(_running(state), found, loss, state.iteration)
@@ -374,6 +370,11 @@ class MixedStep:
             for i, role in enumerate(self.matrices.roles)
         ]
         return mixture, bases
+
+
+def count_outputs(mixed: Sequence[str], follows_hypergradient: bool, decays: bool) -> int:
+    """How many numbers a controller has for every tensor of a mixed step."""
+    return len(mixed) + follows_hypergradient + decays
 
 
 def _bounded(change: jax.Array) -> jax.Array:
