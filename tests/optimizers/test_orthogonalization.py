@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.optimizers.weight_spaces import mixed_spec, random_tree
+from unf_lopt.optimizers.batches import in_batches
 from unf_lopt.optimizers.matrices import matrices_by_shape, matrices_of
 from unf_lopt.optimizers.minimax import minimax_coefficients
 from unf_lopt.optimizers.orthogonalization import (
     POLYNOMIALS,
     Orthogonalization,
-    in_batches,
     newton_schulz,
     orthogonalize,
 )
-from unf_lopt.optimizers.subspace import in_subspace, start_basis
+from unf_lopt.optimizers.subspace import in_subspaces, start_basis
 
 SPEC = mixed_spec()
 
@@ -101,6 +101,11 @@ def test_minimax_polynomials_leave_singular_values_nearer_to_one(steps):
     assert far[0] < far[1]
 
 
+def _in_subspace(x, basis):
+    (found,), (new_basis,) = in_subspaces([x], [basis])
+    return found, new_basis
+
+
 def _low_rank(rank, rows=24, columns=40, rest=0.0):
     generator = np.random.default_rng(rank)
     left, right = (np.linalg.qr(generator.normal(size=(n, rank)))[0] for n in (rows, columns))
@@ -115,7 +120,7 @@ def test_a_matrix_of_low_rank_is_orthogonalized_wholly(rank):
         polar, x = _low_rank(rank)
         basis = start_basis((1, *x.shape), 6, jnp.float64)
         for _ in range(3):
-            found, basis = in_subspace(jnp.asarray(x)[None], basis)
+            found, basis = _in_subspace(jnp.asarray(x)[None], basis)
         found, polar = found[0] / np.linalg.norm(found), polar / np.linalg.norm(polar)
         np.testing.assert_allclose(found, polar, atol=0.02)
 
@@ -124,7 +129,7 @@ def test_a_subspace_comes_to_the_largest_singular_values():
     _, x = _low_rank(4, rest=1e-3)
     basis = start_basis((1, *x.shape), 4)
     for _ in range(4):
-        found, basis = in_subspace(jnp.asarray(x, "f4")[None], basis)
+        found, basis = _in_subspace(jnp.asarray(x, "f4")[None], basis)
     values = found[0] / np.sqrt(found[0].size / 24)
     left, _, right = np.linalg.svd(x, full_matrices=False)
     own = left.T @ values @ right.T
@@ -139,8 +144,8 @@ def test_rotations_pass_through_a_subspace():
     generator = np.random.default_rng(0)
     x, basis = generator.normal(size=(2, 24, 40)), generator.normal(size=(2, 24, 4))
     left, right = (np.linalg.qr(generator.normal(size=(n, n)))[0] for n in (24, 40))
-    found, new_basis = in_subspace(jnp.asarray(x), jnp.asarray(basis))
-    moved, new_moved = in_subspace(jnp.asarray(left @ x @ right), jnp.asarray(left @ basis))
+    found, new_basis = _in_subspace(jnp.asarray(x), jnp.asarray(basis))
+    moved, new_moved = _in_subspace(jnp.asarray(left @ x @ right), jnp.asarray(left @ basis))
     np.testing.assert_allclose(moved, left @ found @ right, atol=1e-10)
     np.testing.assert_allclose(new_moved, left @ new_basis, atol=1e-10)
 
@@ -151,8 +156,8 @@ def test_a_new_basis_moves_with_the_rows_and_not_with_the_columns():
     x = generator.normal(size=(2, 24, 40))
     rows, columns = (generator.permutation(n) for n in (24, 40))
     start = start_basis(x.shape, 4, jnp.float64)
-    found, basis = in_subspace(jnp.asarray(x), start)
-    moved, new = in_subspace(jnp.asarray(x[:, rows][:, :, columns]), start)
+    found, basis = _in_subspace(jnp.asarray(x), start)
+    moved, new = _in_subspace(jnp.asarray(x[:, rows][:, :, columns]), start)
     np.testing.assert_allclose(moved, found[:, rows][:, :, columns], atol=1e-8)
     np.testing.assert_allclose(new, basis[:, rows], atol=1e-8)
 
@@ -162,9 +167,68 @@ def test_a_subspace_has_root_mean_square_one_at_every_scale(scale):
     _, x = _low_rank(6, rest=0.05)
     basis = start_basis((1, *x.shape), 4)
     for _ in range(2):
-        found, basis = in_subspace(jnp.asarray(scale * x, "f4")[None], basis)
+        found, basis = _in_subspace(jnp.asarray(scale * x, "f4")[None], basis)
     np.testing.assert_allclose(np.sqrt(np.mean(np.square(found))), scale > 0, atol=1e-4)
     assert np.all(np.isfinite(basis))
+
+
+@jax.enable_x64(True)
+def test_many_runs_are_each_as_alone():
+    generator = np.random.default_rng(0)
+    xs = jnp.asarray(generator.normal(size=(2, 3, 1, 24, 40)))
+    bases = jnp.asarray(generator.normal(size=(2, 3, 1, 24, 4)))
+    bases = bases.at[0].set(0).at[1, 2].set(0)
+    found, new_bases = jax.vmap(jax.vmap(_in_subspace))(xs, bases)
+    for i in np.ndindex(2, 3):
+        own, new_basis = _in_subspace(xs[i], bases[i])
+        np.testing.assert_allclose(found[i], own, atol=1e-10)
+        np.testing.assert_allclose(new_bases[i], new_basis, atol=1e-10)
+
+
+def _unconditional(jaxpr):
+    """The primitives that are run at every call."""
+    for eqn in jaxpr.eqns:
+        yield eqn.primitive.name
+        if eqn.primitive.name != "cond":
+            for own in jax.tree.leaves(list(eqn.params.values())):
+                if hasattr(own, "eqns") or hasattr(own, "jaxpr"):
+                    yield from _unconditional(getattr(own, "jaxpr", own))
+
+
+def test_many_runs_that_know_their_bases_make_none():
+    xs, bases = jnp.ones((3, 1, 24, 40)), jnp.ones((3, 1, 24, 4))
+    jaxpr = jax.make_jaxpr(jax.vmap(_in_subspace))(xs, bases)
+    found = set(_unconditional(jaxpr.jaxpr))
+    assert {"cond", "cholesky"} <= found
+    assert "sin" in str(jaxpr)
+    assert "sin" not in found
+
+
+def test_matrices_of_different_ranks_are_each_as_alone():
+    generator = np.random.default_rng(0)
+    sizes = [(24, 40, 4), (30, 33, 6), (24, 25, 4)]
+    xs = [
+        jnp.asarray(generator.normal(size=(2, rows, columns)), "f4") for rows, columns, _ in sizes
+    ]
+    bases = [start_basis(x.shape, rank) for x, (_, _, rank) in zip(xs, sizes, strict=True)]
+    for found, new, x, basis in zip(*in_subspaces(xs, bases), xs, bases, strict=True):
+        own, own_basis = _in_subspace(x, basis)
+        np.testing.assert_allclose(found, own, atol=1e-5)
+        np.testing.assert_allclose(new, own_basis, atol=1e-5)
+
+
+def test_a_subspace_is_differentiated_within_a_loop():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 24, 40)), "f4")
+
+    def last(scale):
+        def step(basis, weight):
+            found, basis = _in_subspace(x * (1 + scale * weight), basis)
+            return basis, found
+
+        start = start_basis(x.shape, 4)
+        return jax.lax.scan(step, start, jnp.arange(3.0))[1][-1][0, 0, 0]
+
+    assert np.isfinite(jax.grad(last)(0.1))
 
 
 def test_only_matrices_of_two_long_sides_are_in_a_subspace():
@@ -193,7 +257,7 @@ def test_all_matrices_are_orthogonalized_each_in_its_way():
         np.testing.assert_array_equal(found[i], whole[i])
     for i, transposed in ((0, True), (2, False)):
         x = leaves[i].T if transposed else leaves[i]
-        own, basis = in_subspace(x[None], start_basis((1, *x.shape), 6))
+        own, basis = _in_subspace(x[None], start_basis((1, *x.shape), 6))
         np.testing.assert_allclose(found[i], own[0].T if transposed else own[0], atol=1e-5)
         np.testing.assert_allclose(bases[i // 2], basis, atol=1e-5)
 

@@ -96,6 +96,24 @@ def test_products_and_sums(case):
     check(case.build().expected)
 
 
+def test_a_nested_group_says_what_it_has_permutations_for():
+    names = {"query": ("stream", "heads", "keys"), "scanned": ("layer", "stream", "hidden")}
+    spec = from_axes(
+        names, {"layer"}, {"heads": 2, "keys": 3, "stream": 5, "hidden": 7, "layer": 4}
+    )
+    spec = spec.nest({"keys": "heads", "hidden": "layer"})
+    root, signs = root_of(spec), letters(spec)
+    shown = {own: title_of(own) for own in with_class(root, "group")}
+    (keys,) = (own for own, title in shown.items() if title.startswith("keys"))
+    (hidden,) = (own for own, title in shown.items() if title.startswith("hidden"))
+    assert text_of(keys)[-1] == f"of its own for each {signs['heads']}"
+    assert text_of(hidden)[-1] == "of its own for each layer"
+    assert sum("of its own" in title for title in shown.values()) == 2
+    assert f"keys ({signs['keys']} for each {signs['heads']}, 3)" in spec.draw().svg
+    assert "every index of B" in spec.draw().svg
+    assert "every index of B" not in spec.nest({}).draw().svg
+
+
 def test_groups_have_a_colour_and_fixed_axes_none():
     root = root_of(mlp_spec([7, 5, 4, 3]))
     (first, second) = with_class(root, "group")

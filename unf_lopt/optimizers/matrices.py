@@ -149,6 +149,20 @@ class Matrices:
         extents = [(*own[0].matrices[1:], own[0].window) if own else USUAL for own in self.blocks]
         return np.log(np.array(extents) / USUAL)
 
+    @functools.cached_property
+    def sizes(self) -> Float[np.ndarray, " parameters"]:
+        """The number of entries of every parameter."""
+        return np.array([math.prod(shape) for shape in self.shapes], np.float32)
+
+    @functools.cached_property
+    def usual_scales(self) -> Float[np.ndarray, " parameters"]:
+        """``1/√rows`` of every parameter: the root mean square of LeCun's initialization.
+
+        Ones for vectors.
+        """
+        rows = [own[0].matrices[1] if own else 1 for own in self.blocks]
+        return np.array(rows, np.float32) ** -0.5
+
     def map(
         self, function: Callable[[list[jax.Array]], list[jax.Array]], leaves: Sequence[jax.Array]
     ) -> list[jax.Array]:

@@ -46,7 +46,7 @@ def mixed_step(
         as many rounds; see :func:`unf_lopt.optimizers.orthogonalization.newton_schulz`.
       orthogonalized_rank: the largest of the subspaces in which matrices of at least 32 rows and
         columns are orthogonalized; None to orthogonalize all wholly. See
-        :func:`unf_lopt.optimizers.subspace.in_subspace`.
+        :func:`unf_lopt.optimizers.subspace.in_subspaces`.
       heads: whether the heads of an attention are matrices of their own.
       functional: channels of a functional that turns the direction of every entry and leaves its
         size in the tensor as it is, 0 for none; see

@@ -66,6 +66,7 @@ class MixedState(NamedTuple):
       running: what the controller remembers; None without one.
       log_factors: of step sizes that follow the hypergradient; None if none do.
       bases: of wide matrices that are orthogonalized in a subspace; none if none are.
+      scales: of the initial weights, in which a learned weight decay is measured; None without one.
     """
 
     first: PyTree
@@ -76,6 +77,7 @@ class MixedState(NamedTuple):
     running: control.Running | None = None
     log_factors: Float[Array, " tensors"] | None = None
     bases: Bases = ()
+    scales: Float[Array, " tensors"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +107,10 @@ class MixedStep:
     the hypergradient, ``log r`` of the tensor is added, which
     :func:`hypergradient.next_log_factors` changes at every step.
 
-    With a learned weight decay, ``log λ`` is a line in t/T, and ``W ← (W − α·d) / (1 + α·λ)`` of
-    matrices: the proximal step, which is stable for every α·λ (Zhuang et al., arXiv 2202.00089).
+    With a learned weight decay, ``W ← (W − α·d) / (1 + α·λ/s)`` of matrices: the proximal step,
+    which is stable for every λ (Zhuang et al., arXiv 2202.00089). ``log λ`` is a line in t/T. The
+    scale s of a tensor is the root mean square of its initial weights, or that of LeCun's
+    initialization where it is larger; so λ has no unit, as α has that of the weights.
 
     A controller, if there is one, adds to ``log α``, to the logits, to the change of ``log r`` and
     to ``log λ`` of every tensor, and to ``log α`` of rows and columns. A functional turns the mix
@@ -150,7 +154,8 @@ class MixedStep:
         started, bases = jnp.zeros((), jnp.int32), ()
         if _ORTHOGONALIZED in self.mixed:
             bases = self.orthogonalization.start(self.matrices)
-        return MixedState(first, second, averages, started, steps, running, factors, bases)
+        scales = self._scales(params) if self.decays else None
+        return MixedState(first, second, averages, started, steps, running, factors, bases, scales)
 
     def update(
         self,
@@ -178,7 +183,7 @@ class MixedStep:
         )
         p, _ = self.matrices.flatten(directions.wide(params))
         grad, power, product = self._clipped(directions.wide(grad), state.first)
-        sizes = jnp.asarray([np.prod(shape) for shape in self.matrices.shapes], power.dtype)
+        sizes = jnp.asarray(self.matrices.sizes, power.dtype)
         found, averages = next_statistics(
             state.averages,
             power / sizes,
@@ -224,13 +229,18 @@ class MixedStep:
             -(steps[i] if factor is None else steps[i] * factor) * direction[i]
             for i, factor in enumerate(factors)
         ]
-        if self.decays:
-            rates = steps * self._decays(scalars, state, changes)
+        if state.scales is not None:
+            rates = steps / state.scales * self._decays(scalars, state, changes)
             updates = [
                 own if role == "vector" else (own - rates[i] * p[i]) / (1 + rates[i])
                 for i, (role, own) in enumerate(zip(self.matrices.roles, updates, strict=True))
             ]
         return unflatten(updates), new
+
+    def _scales(self, params: PyTree) -> Float[Array, " tensors"]:
+        """The root mean squares of initial weights, at least as usual."""
+        power = squares(self.matrices.flatten(directions.wide(params))[0])
+        return jnp.maximum(jnp.sqrt(power / self.matrices.sizes), self.matrices.usual_scales)
 
     def _clipped(
         self, grad: PyTree, first: PyTree
@@ -311,7 +321,7 @@ class MixedStep:
         share, horizon = _share(state), state.num_steps
         if not self.horizon:
             share, horizon = jnp.zeros_like(share), jnp.full_like(horizon, _REFERENCE_STEPS)
-        sizes = jnp.asarray([np.prod(shape) for shape in self.matrices.shapes], jnp.float32)
+        sizes = jnp.asarray(self.matrices.sizes, jnp.float32)
         signal, power = (jnp.sum(sizes * x) for x in (found.first, found.second))
         roles = jnp.stack([scalars[f"log_{role}"] for role in ROLES])
         own = roles[np.array([ROLES.index(role) for role in self.matrices.roles])]

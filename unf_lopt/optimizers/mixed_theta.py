@@ -18,7 +18,7 @@ Scalars = dict[str, jax.Array]
 POWERS = ("power_rows", "power_columns", "power_window")
 _DECAY = ("log_weight_decay", "slope_weight_decay")
 # What a step may have that thetas without it can go on with.
-_LATER = dict.fromkeys(POWERS, 0.0) | {"log_weight_decay": np.log(0.3), "slope_weight_decay": 0.0}
+_LATER = dict.fromkeys(POWERS, 0.0) | {"log_weight_decay": np.log(0.05), "slope_weight_decay": 0.0}
 
 
 def initial_scalars(

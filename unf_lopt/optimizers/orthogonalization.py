@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ from jaxtyping import Array, Float
 
 from unf_lopt._options import check_option
 from unf_lopt._types import PyTree
+from unf_lopt.optimizers.batches import in_batches, widened
 from unf_lopt.optimizers.directions import (
     AverageState,
     average,
@@ -26,7 +26,7 @@ from unf_lopt.optimizers.directions import (
 )
 from unf_lopt.optimizers.matrices import Block, Matrices
 from unf_lopt.optimizers.minimax import minimax_coefficients
-from unf_lopt.optimizers.subspace import Bases, in_subspace, start_basis
+from unf_lopt.optimizers.subspace import Bases, in_subspaces, start_basis
 from unf_lopt.optimizers.transformation import transformation
 
 # Coefficients of every round of Newton-Schulz: Jordan et al. (2024).
@@ -47,7 +47,7 @@ class Orthogonalization:
         as the others.
       polynomials: ``"quintic"`` or ``"minimax"``, see :func:`newton_schulz`.
       rank: the largest of the subspaces in which wide matrices are orthogonalized, see
-        :func:`subspace.in_subspace`; None for none, all are then orthogonalized wholly. A matrix
+        :func:`subspace.in_subspaces`; None for none, all are then orthogonalized wholly. A matrix
         is wide from 32 rows and columns on, or four times the rank where that is less; the rank
         is at most a quarter of its shorter side.
 
@@ -136,11 +136,14 @@ def orthogonalize(
     ranks = [way.rank_of(block) for block in blocks]
     new_bases = []
 
-    def units(batches: list[jax.Array]) -> list[jax.Array]:
+    def of_blocks(batches: list[jax.Array]) -> list[jax.Array]:
         results = list(batches)
-        for i, basis in zip(np.flatnonzero(ranks), bases, strict=True):
-            results[i], new_basis = _on_wide(in_subspace, batches[i], basis)
-            new_bases.append(new_basis)
+        within = np.flatnonzero(ranks)
+        flat, turned_back = widened([batches[i] for i in within])
+        units, new = in_subspaces(flat, bases)
+        for i, unit in zip(within, turned_back(units), strict=True):
+            results[i] = unit
+        new_bases.extend(new)
         whole = [i for i in range(len(blocks)) if not ranks[i]]
         for steps in sorted({way.steps_of(blocks[i]) for i in whole}):
             own = [i for i in whole if way.steps_of(blocks[i]) == steps]
@@ -149,44 +152,11 @@ def orthogonalize(
                 results[i] = result
         return results
 
-    return matrices.map(units, leaves), tuple(new_bases)
+    return matrices.map(of_blocks, leaves), tuple(new_bases)
 
 
 def _unit(x: jax.Array, steps: int, polynomials: str) -> jax.Array:
     return unit_rms(newton_schulz(x, steps, polynomials), (-2, -1))
-
-
-def _on_wide(function: Callable[..., Any], x: jax.Array, basis: jax.Array) -> Any:
-    """A function of matrices with rows ≤ columns, on any."""
-    if x.shape[-2] <= x.shape[-1]:
-        return function(x, basis)
-    result, new_basis = function(jnp.swapaxes(x, -1, -2), basis)
-    return jnp.swapaxes(result, -1, -2), new_basis
-
-
-def in_batches(
-    function: Callable[[jax.Array], jax.Array], matrices: Sequence[jax.Array]
-) -> list[jax.Array]:
-    """Applies a function of wide matrices to equal shapes together, tall ones transposed.
-
-    Args:
-      function: from ``[copies, rows, columns]``, rows ≤ columns, to the same shape.
-      matrices: each ``[copies, rows, columns]``.
-
-    Returns:
-      What it gives for each, transposed back.
-    """
-    is_tall = [x.shape[-2] > x.shape[-1] for x in matrices]
-    flat = [jnp.swapaxes(x, -1, -2) if t else x for x, t in zip(matrices, is_tall, strict=True)]
-    together = defaultdict(list)
-    for i, x in enumerate(flat):
-        together[x.shape[1:], x.dtype].append(i)
-    for members in together.values():
-        batch = function(jnp.concatenate([flat[i] for i in members]))
-        ends = np.cumsum([len(flat[i]) for i in members])[:-1]
-        for i, result in zip(members, jnp.split(batch, ends), strict=True):
-            flat[i] = result
-    return [jnp.swapaxes(x, -1, -2) if t else x for x, t in zip(flat, is_tall, strict=True)]
 
 
 def newton_schulz(

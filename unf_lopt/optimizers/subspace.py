@@ -9,22 +9,27 @@ The iteration is that of Dion (Ahn et al., arXiv 2504.05295), which leaves the r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
+from unf_lopt.optimizers.batches import in_batches
 from unf_lopt.optimizers.directions import or_one
 from unf_lopt.optimizers.minimax import minimax_coefficients
 
 # One array ``[copies, shorter side, rank]`` for every wide matrix.
 Bases = tuple[jax.Array, ...]
 
-# Of the singular values of a projection. Every round of Newton-Schulz on a Gram matrix multiplies
-# the rounding of its smallest eigenvalues; from 0.003 on float32 is enough.
-_POLAR = minimax_coefficients(6, 0.003)
+# The smallest singular values, of the norm of all, that are told from rounding. Every round of
+# Newton-Schulz on a Gram matrix, whose eigenvalues are their squares, multiplies its rounding; from
+# 0.003 on float32 is enough.
+_SMALLEST = 0.003
+_POLAR = minimax_coefficients(5, _SMALLEST)
 # A rest of this part of a matrix's squares is rounding.
 _ROUNDING = 1e-5
 # Frequencies of a sketch: the first, and from one to the next.
@@ -34,7 +39,7 @@ _FIRST_FREQUENCY, _FREQUENCY_STEP = 3.0, 2.0
 def start_basis(
     matrices: Sequence[int], rank: int, dtype: jnp.dtype = jnp.float32
 ) -> Float[Array, "copies shorter rank"]:
-    """Before the first step: zeros, which :func:`in_subspace` takes for unknown.
+    """Before the first step: zeros, which :func:`in_subspaces` takes for unknown.
 
     Args:
       matrices: ``(copies, rows, columns)``.
@@ -45,78 +50,130 @@ def start_basis(
     return jnp.zeros((copies, min(rows, columns), rank), dtype)
 
 
-def in_subspace(
-    x: Float[Array, "copies rows columns"], basis: Float[Array, "copies rows rank"]
-) -> tuple[Float[Array, "copies rows columns"], Float[Array, "copies rows rank"]]:
+def in_subspaces(
+    xs: Sequence[jax.Array], bases: Sequence[jax.Array]
+) -> tuple[list[jax.Array], list[jax.Array]]:
     """``U Vᵀ + E·√(rows − rank)/‖E‖`` over its root mean square, and U, the next basis.
 
-    ``V = polar(Xᵀ Q)`` and ``U = polar(X V)`` are one round of subspace iteration from the basis Q;
+    ``V = orth(Xᵀ Q)`` and ``U = polar(X V)`` are one round of subspace iteration from the basis Q;
     ``E = X − X V Vᵀ`` is what V does not span. Products take ``6·rows·columns·rank``
     multiplications. Permutations and other rotations of rows and of columns pass through, if the
     basis is rotated with the rows.
 
-    A basis of zeros is made from x. Directions that x lacks for a while are found again: every step
-    multiplies what is left of them by some hundreds.
+    A basis of zeros is made from x; it is not differentiated. Directions that x lacks for a while
+    are found again: every step multiplies what is left of them by some hundreds.
 
     Args:
-      x: matrices with rows ≤ columns.
-      basis: of the last step, or zeros.
+      xs: matrices ``[copies, rows, columns]`` with rows ≤ columns.
+      bases: of the last step, or zeros, ``[copies, rows, rank]`` for each of xs.
 
     Returns:
-      Matrices of root mean square near 1, zero where x is zero; and the basis for the next step.
+      Matrices of root mean square near 1, zero where x is zero; and the bases for the next step.
     """
-    copies, rank = len(x), basis.shape[-1]
-    x = x / or_one(jnp.max(jnp.abs(x), (-2, -1), keepdims=True))
-    basis = jax.lax.cond(
-        jnp.any(basis != 0), lambda: basis, lambda: _sketched(x, rank).astype(basis.dtype)
-    )
-    if copies > 1:
-        return jax.vmap(_iterate)(x, basis)
-    # As matrices, since XLA's products of batches on CPUs are slower.
-    direction, new_basis = _iterate(x[0], basis[0])
-    return direction[None], new_basis[None]
+    xs = [x / or_one(jnp.max(jnp.abs(x), (-2, -1), keepdims=True)) for x in xs]
+    started = [
+        q + _missing(jax.lax.stop_gradient(x), jax.lax.stop_gradient(q)).astype(q.dtype)
+        for x, q in zip(xs, bases, strict=True)
+    ]
+    ys = [_transposed(x) @ q for x, q in zip(xs, started, strict=True)]
+    # Twice: once leaves columns that are not quite orthonormal, and their part of x in the rest.
+    halfway, _ = _orthonormal(ys)
+    vs, grams_v = _orthonormal(halfway)
+    zs = [x @ v for x, v in zip(xs, vs, strict=True)]
+    grams_z = [_gram(z) for z in zs]
+    turns = in_batches(_to_polar, grams_z)
+    us = [z @ turn for z, turn in zip(zs, turns, strict=True)]
+    mixed = [_mixed(*own) for own in zip(xs, us, vs, zs, turns, grams_v, grams_z, strict=True)]
+    return mixed, [u.astype(q.dtype) for u, q in zip(us, bases, strict=True)]
 
 
-def _iterate(
-    x: Float[Array, "rows columns"], basis: Float[Array, "rows rank"]
-) -> tuple[Float[Array, "rows columns"], Float[Array, "rows rank"]]:
-    """A round of subspace iteration, and the direction by what it finds."""
-    (rows, columns), rank = x.shape, basis.shape[-1]
-    v = _polar(x.T @ basis)
-    z = x @ v
-    u = _polar(z)
-    # ‖X − Z Vᵀ‖² and its product with U Vᵀ, by matrices of rank × rank; V is not quite orthonormal.
-    gram_v = v.T @ v
-    whole = jnp.vdot(x, x)
-    rest = whole - 2 * jnp.vdot(z, z) + jnp.vdot(gram_v, z.T @ z)
+def _orthonormal(ys: Sequence[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Orthonormal columns of the same spans, nearly, and their Gram matrices."""
+    grams = [_gram(y) for y in ys]
+    turns = in_batches(_to_orthonormal, grams)
+    columns = [y @ turn for y, turn in zip(ys, turns, strict=True)]
+    return columns, [_transposed(t) @ own @ t for t, own in zip(turns, grams, strict=True)]
+
+
+def _mixed(
+    x: Float[Array, "copies rows columns"],
+    u: Float[Array, "copies rows rank"],
+    v: Float[Array, "copies columns rank"],
+    z: Float[Array, "copies rows rank"],
+    turn: Float[Array, "copies rank rank"],
+    gram_v: Float[Array, "copies rank rank"],
+    gram_z: Float[Array, "copies rank rank"],
+) -> Float[Array, "copies rows columns"]:
+    """``U Vᵀ`` and the rest of x, where ``Z = X V`` and ``U = Z·turn``.
+
+    All squares are of matrices of rank × rank. V lacks directions that x lacks, so ``VᵀV`` need not
+    be the identity.
+    """
+    rows, columns, rank = *x.shape[-2:], u.shape[-1]
+    cross = turn @ gram_z  # UᵀZ
+    whole = _inner(x, x)
+    rest = whole - 2 * _trace(gram_z) + _inner(gram_v, gram_z)
     is_rest = rest > _ROUNDING * whole
     scale = jnp.where(is_rest, jnp.sqrt((rows - rank) / or_one(rest)), 0)
-    product = jnp.vdot(u, z - z @ gram_v)
-    squares = scale**2 * rest + 2 * scale * product + jnp.vdot(gram_v, u.T @ u)
+    product = _trace(cross) - _inner(cross, gram_v)
+    squares = scale**2 * rest + 2 * scale * product + _inner(gram_v, cross @ turn)
     unit = jnp.where(squares > 0, jnp.sqrt(rows * columns / or_one(squares)), 0)
-    direction = (unit * scale) * x + (unit * (u - scale * z)) @ v.T
-    return direction, u.astype(basis.dtype)
+    return (unit * scale) * x + (unit * (u - scale * z)) @ _transposed(v)
 
 
-def _polar(y: Float[Array, "rows rank"]) -> Float[Array, "rows rank"]:
-    """The nearest orthonormal columns, roughly: ``Y·p(YᵀY)``; directions that Y lacks stay zero.
+def _to_orthonormal(gram: Float[Array, "*copies rank rank"]) -> Float[Array, "*copies rank rank"]:
+    """T with Y·T of orthonormal columns, from ``YᵀY``, by Cholesky; what Y lacks stays zero."""
+    norm = or_one(jnp.sqrt(_inner(gram, gram)))
+    identity = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
+    lower = jnp.linalg.cholesky(gram / norm + _SMALLEST**2 * identity)
+    inverse = jax.lax.linalg.triangular_solve(lower, identity, left_side=True, lower=True)
+    return _transposed(inverse) * jax.lax.rsqrt(norm)
+
+
+def _to_polar(gram: Float[Array, "*copies rank rank"]) -> Float[Array, "*copies rank rank"]:
+    """T with Y·T the orthonormal columns nearest to Y, from ``YᵀY``; what Y lacks stays zero.
 
     All rounds of Newton-Schulz are on the Gram matrix, which is small.
     """
-    gram = y.T @ y
-    norm = or_one(jnp.sqrt(jnp.vdot(gram, gram)))
+    norm = or_one(jnp.sqrt(_inner(gram, gram)))
     gram = gram / norm
-    identity = jnp.eye(len(gram), dtype=gram.dtype)
+    identity = jnp.eye(gram.shape[-1], dtype=gram.dtype)
     product = identity * jax.lax.rsqrt(norm)
     for a, b, c in _POLAR:
         factor = a * identity + b * gram + c * (gram @ gram)
         product, gram = product @ factor, factor @ gram @ factor
-    return y @ product
+    return product
+
+
+@custom_vmap
+def _missing(
+    x: Float[Array, "*copies rows columns"], basis: Float[Array, "*copies rows rank"]
+) -> Float[Array, "*copies rows rank"]:
+    """Where a basis is zero, one that is made from x; else zeros.
+
+    It is made only if some basis is zero, for many runs at once too: of a plain condition, `vmap`
+    would make both sides at every step.
+    """
+    is_zero = jnp.all(basis == 0, (-2, -1), keepdims=True)
+    zeros = jnp.zeros((*x.shape[:-1], basis.shape[-1]), x.dtype)
+    made = functools.partial(_sketched, x, basis.shape[-1])
+    return jax.lax.cond(jnp.any(is_zero), lambda: jnp.where(is_zero, made(), 0), lambda: zeros)
+
+
+@_missing.def_vmap
+def _missing_of_many(
+    size: int, is_batched: Sequence[bool], *args: jax.Array
+) -> tuple[jax.Array, bool]:
+    batched = [
+        own if has else jnp.broadcast_to(own, (size, *own.shape))
+        for own, has in zip(args, is_batched, strict=True)
+    ]
+    return _missing(*batched), True
 
 
 def _sketched(
-    x: Float[Array, "copies rows columns"], rank: int
-) -> Float[Array, "copies rows rank"]:
+    x: Float[Array, "*copies rows columns"], rank: int
+) -> Float[Array, "*copies rows rank"]:
     """A basis of most of the columns' span: of products of x with numbers as good as random.
 
     They are of the columns' sums s, ``sin(ω·s)`` for as many ω, so that they move with the columns,
@@ -125,4 +182,21 @@ def _sketched(
     rms = jnp.sqrt(or_one(jnp.mean(jnp.square(x), (-2, -1), keepdims=True)))
     sums = jnp.sum(x / rms, -2) / np.sqrt(x.shape[-2])
     frequencies = _FIRST_FREQUENCY + _FREQUENCY_STEP * jnp.arange(rank, dtype=x.dtype)
-    return jax.vmap(_polar)(x @ jnp.sin(sums[..., None] * frequencies))
+    y = x @ jnp.sin(sums[..., None] * frequencies)
+    return y @ _to_orthonormal(_gram(y))
+
+
+def _gram(y: Float[Array, "*copies rows rank"]) -> Float[Array, "*copies rank rank"]:
+    return _transposed(y) @ y
+
+
+def _transposed(x: jax.Array) -> jax.Array:
+    return jnp.swapaxes(x, -1, -2)
+
+
+def _inner(a: jax.Array, b: jax.Array) -> Float[Array, "*copies 1 1"]:
+    return jnp.sum(a * b, (-2, -1), keepdims=True)
+
+
+def _trace(a: Float[Array, "*copies rank rank"]) -> Float[Array, "*copies 1 1"]:
+    return jnp.trace(a, axis1=-2, axis2=-1)[..., None, None]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from unf_lopt.symmetry._axes import Axis
-from unf_lopt.symmetry.drawing._marks import Mark, Sign, Tile, described, parts_shown
+from unf_lopt.symmetry.drawing._marks import Mark, Sign, Tile, described, for_each, parts_shown
 from unf_lopt.symmetry.drawing._svg import (
     SANS,
     Element,
@@ -77,16 +77,21 @@ def legend(space: str, own: Mark, width: float) -> Box:
     tile.set("transform", f"translate({max(left - 8 - wide, 0.0):.1f} 3)")
     axes = f"{own.axes} {'axis' if own.axes == 1 else 'axes'}"
     said = f"size {own.size}, " + (f"permutes {axes}" if own.colour else f"fixed, {axes}")
+    more = f"of its own{for_each(own)}" if own.outer else ""
     names = [
         element("text", text=line, x=left, y=_LINE * (number + 1) - 3, class_="ink", fill=INK)
         for number, line in enumerate(lines)
     ]
-    note = element("text", text=said, x=left, y=_LINE * (len(lines) + 1) - 4, font_family=SANS)
-    note.attrib |= {"class": "soft", "fill": SOFT}
+    notes = [said, *(wrapped(more, 1.12 * (width - left), TEXT, after=" ") if more else ())]
+    for number, line in enumerate(notes, len(lines)):
+        note = element("text", text=line, x=left, y=_LINE * (number + 1) - 4, font_family=SANS)
+        note.attrib |= {"class": "soft", "fill": SOFT}
+        names.append(note)
     kind = "group" if own.colour else "fixed"
-    group = element("g", element("title", text=f"{space}: {said}"), tile, *names, note)
+    title = element("title", text=f"{space}: " + ", ".join(filter(None, (said, more))))
+    group = element("g", title, tile, *names)
     group.set("class", f"legend {kind}")
-    return Box(group, _LINE * (len(lines) + 1) + 5)
+    return Box(group, _LINE * (len(lines) + len(notes)) + 5)
 
 
 def _path(path: str) -> str:

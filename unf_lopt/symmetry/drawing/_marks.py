@@ -33,6 +33,7 @@ class Mark(NamedTuple):
       axes: on how many axes of parameters it lies.
       colour: of its tiles and of the text on them; None for a fixed space.
       border: of its tiles, width and dashes.
+      outer: the letters, or names, of the spaces that it is nested in.
     """
 
     letter: str
@@ -40,6 +41,7 @@ class Mark(NamedTuple):
     axes: int
     colour: tuple[str, str] | None = None
     border: tuple[float, str] = BORDERS[0]
+    outer: tuple[str, ...] = ()
 
 
 class Tile(NamedTuple):
@@ -73,6 +75,9 @@ def marks_of(spec: Any) -> dict[str, Mark]:
     for space, size in fixed.items():
         letter = _letters(shared.index(space)).lower() if space in shared else ""
         found[space] = Mark(letter, size, counts[space])
+    for space, outers in spec.nested.items():
+        letters = tuple(found[outer].letter or outer for outer in outers)
+        found[space] = found[space]._replace(outer=letters)
     return found
 
 
@@ -131,7 +136,12 @@ def described(axis: Axis, marks: Mapping[str, Mark]) -> str:
 
     def name(space: str) -> str:
         own = marks[space]
-        kind = f"{own.letter}, " if own.colour else "fixed, "
+        kind = f"{own.letter}{for_each(own)}, " if own.colour else "fixed, "
         return f"{space} ({kind}{own.size})"
 
     return _axes.show(axis, name)
+
+
+def for_each(own: Mark) -> str:
+    """That a group has a permutation of its own for each index of others, if it has."""
+    return " for each " + " and ".join(own.outer) if own.outer else ""

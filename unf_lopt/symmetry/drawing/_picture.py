@@ -129,6 +129,8 @@ def _notes(spec: Any) -> str:
         f"{count}, {groups} {'group' if groups == 1 else 'groups'} of permutations.",
         "Axes with the same letter are permuted together, grey ones are fixed.",
     ]
+    if spec.nested:
+        notes.append("A for each B: every index of B has its own permutation of A.")
     kinds = {type(part) for axis in axes for part in _composites(axis)}
     if Product in kinds:
         notes.append("A\u00a0×\u00a0B is one axis that indexes both, A outside.")
