@@ -11,7 +11,7 @@ import numpy as np
 
 from unf_lopt import PermutationSpec, infer_spec
 
-INPUTS, UNITS, OUTPUTS, BATCH = 3, 4, 2, 5
+INPUTS, UNITS, OUTPUTS, BATCH, MEMBER = 3, 4, 2, 5, 2
 # How far a random theta is from an initial one, by its parts: scalars are learned in units of ten.
 NOISE = {"scalars": 0.01, "functional": 0.1, "controller": 0.1}
 # Small options of every optimizer; those that are not here take none of these.
@@ -26,15 +26,17 @@ _CHAIN = {
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Parameters' shapes, and ``loss(params)`` on data of its own."""
+    """Parameters' shapes, ``loss(params)`` on data of its own, and what of it is to be found."""
 
     shapes: Any
     loss: Callable[[Any], jax.Array]
+    nested: bool = False
 
     @functools.cached_property
     def spec(self) -> PermutationSpec:
         """The symmetry that is found from the loss."""
-        return infer_spec(self.loss, self.tree(lambda shape: jax.ShapeDtypeStruct(shape, "f4")))
+        shapes = self.tree(lambda shape: jax.ShapeDtypeStruct(shape, "f4"))
+        return infer_spec(self.loss, shapes, nested=self.nested)
 
     @functools.cached_property
     def grad(self) -> Callable[[Any], Any]:
@@ -70,6 +72,16 @@ def _recurrent_loss(params: Any) -> jax.Array:
     return jnp.mean((params["scale"] * out - y) ** 2)
 
 
+def _members_loss(params: Any) -> jax.Array:
+    """A mixture of members, each of which has units of its own."""
+    x, y = map(jnp.asarray, _data())
+    hidden = jnp.tanh(jnp.einsum("bi,miu->bmu", x, params["first"]["w"]) + params["first"]["b"])
+    own = jnp.einsum("bmu,muo->bmo", hidden, params["last"]["w"])
+    gates = jax.nn.softmax(x @ params["gate"])
+    out = jnp.einsum("bm,bmo->bo", gates, own) + params["last"]["b"]
+    return jnp.mean((params["scale"] * out - y) ** 2)
+
+
 def small_options(name: str) -> dict[str, Any]:
     """Options with which an optimizer has few coefficients."""
     if name == "unf_controller":
@@ -79,6 +91,16 @@ def small_options(name: str) -> dict[str, Any]:
     return {"hidden_channels": 3, "hidden_layers": 1}
 
 
-# An MLP, and one with a recurrent matrix and a scalar.
+# An MLP, one with a recurrent matrix and a scalar, and several whose units are nested.
 CHAIN = Problem(_CHAIN, _chain_loss)
 RECURRENT = Problem({**_CHAIN, "recurrent": (UNITS, UNITS), "scale": ()}, _recurrent_loss)
+MEMBERS = Problem(
+    {
+        "first": {"w": (MEMBER, INPUTS, UNITS), "b": (MEMBER, UNITS)},
+        "last": {"w": (MEMBER, UNITS, OUTPUTS), "b": (OUTPUTS,)},
+        "gate": (INPUTS, MEMBER),
+        "scale": (),
+    },
+    _members_loss,
+    nested=True,
+)

@@ -13,6 +13,7 @@ import pytest
 from tests.optimizers.problems import (
     CHAIN,
     FUNCTIONAL,
+    MEMBERS,
     MIXED,
     NOISE,
     NUM_STEPS,
@@ -40,6 +41,8 @@ CASES = [
     for nominal in ("momentum", "adam", "none")
     if (name, nominal) != ("learned_sgdm", "none")
 ] + [(name, own) for name in MIXED for own in ("mixed", "functional")]
+# On units that have a permutation of their own in each member of a mixture.
+NESTED = [("unf", "adam"), ("unf_universal", "momentum"), *((name, "functional") for name in MIXED)]
 # All of the other options, spread over the nominal terms.
 OPTIONS = {
     "momentum": {"mode": "paper", "initial_alpha": 0.02},
@@ -73,8 +76,8 @@ MORE = {
 class Case:
     """One optimizer with one nominal term, its update compiled once for all tests."""
 
-    def __init__(self, name, nominal):
-        self.name, self.nominal, self.problem = name, nominal, PROBLEMS[name]
+    def __init__(self, name, nominal, problem=None):
+        self.name, self.nominal, self.problem = name, nominal, problem or PROBLEMS[name]
         options = small_options(name)
         if name in FUNCTIONAL:
             options |= {"nominal": nominal, **OPTIONS[nominal]}
@@ -130,7 +133,11 @@ def _float64():
         yield
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[(*own, None) for own in CASES] + [(*own, MEMBERS) for own in NESTED],
+    ids=lambda own: "-".join([*own[:2], *(["nested"] if own[2] else [])]),
+)
 def case(request):
     with jax.enable_x64(True):
         return Case(*request.param)
@@ -149,6 +156,7 @@ def test_the_whole_update_commutes_with_the_symmetries_of_the_loss(case):
         return jax.tree.map(lambda x: x[..., None], state.params)
 
     assert case.spec.groups
+    assert bool(case.spec.nested) == case.problem.nested
     channels = [case.problem.random(seed) for seed in range(4)]
     features = jax.tree.map(lambda *leaves: np.stack(leaves, axis=-1), *channels)
     for seed in range(3):
