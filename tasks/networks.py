@@ -94,6 +94,16 @@ def mlp(
     return network
 
 
+def linear(pool: int) -> Network:
+    """A linear model of the means over squares of an image, ``pool`` pixels wide."""
+
+    def network(image: jax.Array, classes: int) -> jax.Array:
+        means = hk.avg_pool(image, (pool, pool, 1), (pool, pool, 1), "VALID")
+        return hk.Linear(classes)(hk.Flatten()(means))
+
+    return network
+
+
 def conv(
     channels: Sequence[int],
     activation: str = "relu",

@@ -111,6 +111,7 @@ HELD_OUT: dict[str, Maker] = {
 # What one theta for anything is trained on: the kinds of the held-out suite in other sizes, some in
 # units in which no step size is known beforehand.
 TRAINING: dict[str, Maker] = {
+    "linear_4x4": _digits(nets.linear(2), 32),
     "mlp_32": _digits(nets.mlp((32,)), 128),
     "mlp_24_units": _in_other_units(_digits(nets.mlp((24,)))),
     "mlp_32x16_unit": _in_other_units(_digits(nets.mlp((32, 16))), "global"),
