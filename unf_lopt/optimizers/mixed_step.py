@@ -231,10 +231,7 @@ class MixedStep:
         ]
         if state.scales is not None:
             rates = steps / state.scales * self._decays(scalars, state, changes)
-            updates = [
-                own if role == "vector" else (own - rates[i] * p[i]) / (1 + rates[i])
-                for i, (role, own) in enumerate(zip(self.matrices.roles, updates, strict=True))
-            ]
+            updates = self._decayed(updates, p, rates)
         return unflatten(updates), new
 
     def _scales(self, params: PyTree) -> Float[Array, " tensors"]:
@@ -359,6 +356,13 @@ class MixedStep:
         share, _ = self._centred(state)
         own = scalars["log_weight_decay"] + scalars["slope_weight_decay"] * share
         return jnp.exp(own + changes[:, -1])
+
+    def _decayed(self, updates: Leaves, params: Leaves, rates: Float[Array, " tensors"]) -> Leaves:
+        """The updates of proximal steps: matrices end at ``(W + update) / (1 + rate)``."""
+        return [
+            own if role == "vector" else (own - rate * w) / (1 + rate)
+            for role, own, w, rate in zip(self.matrices.roles, updates, params, rates, strict=True)
+        ]
 
     def _mixture(
         self, ahead: Leaves, v: Leaves, weights: Float[Array, "tensors directions"], bases: Bases

@@ -96,12 +96,16 @@ def cases(rounds: Iterable[int]) -> Iterator[Case]:
                 yield Case(name, number * operation.times + time)
 
 
-def make(case: Case) -> Program:
-    """Builds and evaluates a program in float64: the operation and up to three random others."""
+def operations_of(case: Case) -> tuple[str, ...]:
+    """What a program is made of: the operation and up to three random others."""
     rng = np.random.default_rng([case.number, 7])
     others = rng.choice(len(COMPANIONS), int(rng.integers(MOST_OPERATIONS)))
-    names = (case.operation, *(COMPANIONS[n] for n in others))
-    return make_of([OPERATIONS[name] for name in names], case.number)
+    return case.operation, *(COMPANIONS[n] for n in others)
+
+
+def make(case: Case) -> Program:
+    """Builds and evaluates a program in float64."""
+    return make_of([OPERATIONS[name] for name in operations_of(case)], case.number)
 
 
 def make_of(operations: Sequence[Operation], seed: int) -> Program:
