@@ -29,11 +29,10 @@ TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 # Kinds of task that they are trained on, if not one.
 COUNTS = {
     "universal": 4,
-    "universal_controller": 24,
+    "universal_controller": 23,
     "universal_controller_long": 23,
     "universal_controller_narrow": 11,
     "universal_controller_powers": 20,
-    "universal_controller_subspace": 23,
     "universal_controller_wide": 20,
     "universal_generalizing": 23,
 }
