@@ -346,7 +346,7 @@ def _table(own: tables.Table) -> str:
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in own.columns)
     rows = "".join(
         f"<tr{_LEARNED if marked else ''}>"
-        f'<th scope="row">{_cell(row[0])}</th>{_cells(row[1:])}</tr>'
+        f'<th scope="row">{_cell(row[0]).replace("_", "_<wbr>")}</th>{_cells(row[1:])}</tr>'
         for row, marked in zip(own.rows, own.marked, strict=True)
     )
     return (
