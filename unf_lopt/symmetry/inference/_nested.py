@@ -12,8 +12,8 @@ The walk over the loss has told which axes are one; here its record is read once
   time, all by one permutation, which the walk has already found right. Nothing that has an axis of
   k may come in from outside of the stack or be carried on to the next layer.
 - Any other equation must not touch an array that has an axis of k.
-- What has two axes of k, and depends on no input, must have both beside one axis of h: a constant
-  could tell equal indices of two h from others, as an identity matrix does.
+- What has two axes of k along which it varies, and depends on no input, must have both beside one
+  axis of h: a constant could tell equal indices of two h from others, as an identity matrix does.
 
 What fails is not nested.
 """
@@ -150,8 +150,8 @@ class _Check:
         if any(map(self._has_inner, arrays)):
             if name not in RULES and name not in CALLS:
                 raise NotNested
-            for axes, is_variable in zip(step.inputs, given, strict=True):
-                self._check_array(axes, not is_variable)
+            for axes, is_variable, uniform in zip(step.inputs, given, step.uniform, strict=True):
+                self._check_array(axes, not is_variable, uniform)
             if name in RULES:
                 self._check_relations(step, arrays)
         if name in CALLS:
@@ -229,11 +229,16 @@ class _Check:
     def _has_inner(self, axes: Axes) -> bool:
         return self._is_in(self._inner, axes)
 
-    def _check_array(self, axes: Axes, is_constant: bool = False) -> None:
+    def _check_array(
+        self, axes: Axes, is_constant: bool = False, uniform: Sequence[bool] = ()
+    ) -> None:
         """Every axis of the inner space has one of the outer beside it."""
         if self._has_inner(axes):
+            flags = dict(enumerate(uniform))
             for block in self._blocks(axes):
-                if len(set(self._beside(block).values())) > 1 and is_constant:
+                beside = self._beside(block).items()
+                varying = {outer for (axis, _), outer in beside if not flags.get(axis)}
+                if len(varying) > 1 and is_constant:
                     raise NotNested
 
     def _beside(self, block: Block) -> dict[tuple[int, int], tuple[int, int]]:

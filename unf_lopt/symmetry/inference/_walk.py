@@ -35,6 +35,7 @@ class Step:
       inner: the steps of every jaxpr that its rule walked, in order; none if it is not live.
       is_live: whether anything depends on it.
       reason: what is told of it where it ties or freezes an axis.
+      uniform: of every input, along which of its axes it does not vary.
     """
 
     equation: core.JaxprEqn
@@ -43,6 +44,7 @@ class Step:
     inner: list[list[Step]]
     is_live: bool
     reason: Any = None
+    uniform: Sequence[Sequence[bool]] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +129,8 @@ class Walker:
             env.update(zip(equation.outvars, results, strict=True))
             if self._record:
                 own = (list(results), self.steps, is_live(equation, live))
-                steps.append(Step(equation, arguments, *own, reason))
+                uniform = [[node.uniform for node in axes] for axes in marked]
+                steps.append(Step(equation, arguments, *own, reason, uniform))
         is_whole_program, self.steps = self._caller is None, outer
         self._caller, self._is_shared = caller, is_shared
         self._live, self._inputs = live_outside, inputs_outside
