@@ -14,6 +14,7 @@ from jax.extend import core
 
 from unf_lopt.symmetry.inference._jaxprs import aval_of
 from unf_lopt.symmetry.inference._keys import KeySet, KeyTable, Span
+from unf_lopt.symmetry.inference._tables import registers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,14 +275,7 @@ def _gathered(
 
 _Move = Callable[[core.JaxprEqn, Keys, Any], "list[Keys | None]"]
 _MOVES: dict[str, _Move] = {}
-
-
-def _move(*primitives: str) -> Callable[[_Move], _Move]:
-    def register(function: _Move) -> _Move:
-        _MOVES.update(dict.fromkeys(primitives, function))
-        return function
-
-    return register
+_move = registers(_MOVES)
 
 
 @_move("squeeze", "expand_dims", "reshape")

@@ -17,6 +17,7 @@ from unf_lopt.symmetry.inference._key_arrays import (
     long,
 )
 from unf_lopt.symmetry.inference._keys import FOLD_IN
+from unf_lopt.symmetry.inference._tables import registers
 
 if TYPE_CHECKING:
     from unf_lopt.symmetry.inference._key_flow import KeyFlow
@@ -36,12 +37,7 @@ def has_independent_draws(keys: Any) -> bool:
     return keys.dtype.name == "key<fry>" or (keys.dtype.name == "key<rbg>" and keys.ndim == 0)
 
 
-def _rule(*primitives: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(primitives, function))
-        return function
-
-    return register
+_rule = registers(RULES)
 
 
 @_rule("random_seed")

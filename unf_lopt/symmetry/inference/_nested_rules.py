@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from unf_lopt.symmetry.inference._jaxprs import shape_of
+from unf_lopt.symmetry.inference._tables import registers
 from unf_lopt.symmetry.inference.rules.elementwise import ELEMENTWISE
 
 if TYPE_CHECKING:
@@ -23,14 +24,7 @@ CALLS = {
 # Of a step; None where all axes of an array stay in order, end to end.
 _Rule = Callable[["Step"], "Relations | None"]
 RULES: dict[str, _Rule] = {}
-
-
-def _rule(*primitives: str) -> Callable[[_Rule], _Rule]:
-    def register(function: _Rule) -> _Rule:
-        RULES.update(dict.fromkeys(primitives, function))
-        return function
-
-    return register
+_rule = registers(RULES)
 
 
 def _same_places(step: Step, but: Sequence[int] = ()) -> Relations:

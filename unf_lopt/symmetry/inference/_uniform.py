@@ -16,6 +16,7 @@ from jax.extend import core
 
 from unf_lopt.symmetry.inference._graph import Node, common_blocks
 from unf_lopt.symmetry.inference._jaxprs import aval_of
+from unf_lopt.symmetry.inference._tables import registers
 from unf_lopt.symmetry.inference.rules.elementwise import ELEMENTWISE
 
 Axes = tuple[Node, ...]
@@ -41,12 +42,7 @@ def uniform_axes(equation: core.JaxprEqn, arguments: list[Axes]) -> list[Flags] 
     return _RULES[name](equation, arguments, flags)
 
 
-def _rule(*primitives: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        _RULES.update(dict.fromkeys(primitives, function))
-        return function
-
-    return register
+_rule = registers(_RULES)
 
 
 def _shape(equation: core.JaxprEqn) -> tuple[int, ...]:
