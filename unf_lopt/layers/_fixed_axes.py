@@ -71,8 +71,9 @@ def count_maps(spec: PermutationSpec, *, fixed_axes: str = "exchangeable") -> in
 
 def _count_nested(spec: PermutationSpec) -> int:
     """The same for a plain spec with nested groups, partition by partition."""
-    kinds = Counter(plain_axes(spec))
-    first = {axes: plain_axes(spec).index(axes) for axes in kinds}
+    all_axes = plain_axes(spec)
+    kinds = Counter(all_axes)
+    first = {axes: all_axes.index(axes) for axes in kinds}
 
     def maps(output: tuple[str, ...], input_: tuple[str, ...]) -> int:
         beside = beside_axes(spec, first[output], first[input_])

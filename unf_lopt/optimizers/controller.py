@@ -261,9 +261,9 @@ def _level(loss: jax.Array) -> jax.Array:
 def _static(matrices: Matrices) -> Float[np.ndarray, "tensors features"]:
     """What does not change of tensors: their roles, sizes and number."""
     roles = [[role == own for role in ROLES] for own in matrices.roles]
-    sizes = [[np.log(max(np.prod(shape), 1)) / 4 - 1] for shape in matrices.shapes]
+    sizes = np.log(np.maximum(matrices.sizes, 1)) / 4 - 1
     number = np.full((len(roles), 1), np.log(len(roles)) / 2 - 1)
-    return np.concatenate([np.array(roles, float), np.array(sizes), number], -1)
+    return np.concatenate([np.array(roles, float), sizes[:, None], number], -1)
 
 
 def _he(key: jax.Array, inputs: int, outputs: int) -> jax.Array:

@@ -152,7 +152,7 @@ class Matrices:
     @functools.cached_property
     def sizes(self) -> Float[np.ndarray, " parameters"]:
         """The number of entries of every parameter."""
-        return np.array([math.prod(shape) for shape in self.shapes], np.float32)
+        return np.array([math.prod(shape) for shape in self.shapes], float)
 
     @functools.cached_property
     def usual_scales(self) -> Float[np.ndarray, " parameters"]:

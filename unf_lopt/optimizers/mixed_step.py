@@ -237,7 +237,8 @@ class MixedStep:
     def _scales(self, params: PyTree) -> Float[Array, " tensors"]:
         """The root mean squares of initial weights, at least as usual."""
         power = squares(self.matrices.flatten(directions.wide(params))[0])
-        return jnp.maximum(jnp.sqrt(power / self.matrices.sizes), self.matrices.usual_scales)
+        sizes = jnp.asarray(self.matrices.sizes, power.dtype)
+        return jnp.maximum(jnp.sqrt(power / sizes), self.matrices.usual_scales)
 
     def _clipped(
         self, grad: PyTree, first: PyTree

@@ -10,7 +10,7 @@ The iteration is that of Dion (Ahn et al., arXiv 2504.05295), which leaves the r
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -77,22 +77,22 @@ def in_subspaces(
     ]
     ys = [_transposed(x) @ q for x, q in zip(xs, started, strict=True)]
     # Twice: once leaves columns that are not quite orthonormal, and their part of x in the rest.
-    halfway, _ = _orthonormal(ys)
-    vs, grams_v = _orthonormal(halfway)
+    halfway, _, _ = _turned(_to_orthonormal, ys)
+    vs, turns, grams = _turned(_to_orthonormal, halfway)
+    grams_v = [_transposed(t) @ own @ t for t, own in zip(turns, grams, strict=True)]
     zs = [x @ v for x, v in zip(xs, vs, strict=True)]
-    grams_z = [_gram(z) for z in zs]
-    turns = in_batches(_to_polar, grams_z)
-    us = [z @ turn for z, turn in zip(zs, turns, strict=True)]
+    us, turns, grams_z = _turned(_to_polar, zs)
     mixed = [_mixed(*own) for own in zip(xs, us, vs, zs, turns, grams_v, grams_z, strict=True)]
     return mixed, [u.astype(q.dtype) for u, q in zip(us, bases, strict=True)]
 
 
-def _orthonormal(ys: Sequence[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Orthonormal columns of the same spans, nearly, and their Gram matrices."""
+def _turned(
+    turn_of: Callable[[jax.Array], jax.Array], ys: Sequence[jax.Array]
+) -> tuple[list[jax.Array], list[jax.Array], list[jax.Array]]:
+    """Every Y·T, T as a function of ``YᵀY``; and all T and ``YᵀY``."""
     grams = [_gram(y) for y in ys]
-    turns = in_batches(_to_orthonormal, grams)
-    columns = [y @ turn for y, turn in zip(ys, turns, strict=True)]
-    return columns, [_transposed(t) @ own @ t for t, own in zip(turns, grams, strict=True)]
+    turns = in_batches(turn_of, grams)
+    return [y @ turn for y, turn in zip(ys, turns, strict=True)], turns, grams
 
 
 def _mixed(
