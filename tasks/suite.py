@@ -1,8 +1,9 @@
-"""Two suites of small inner tasks that need no download: one to train on, one held out.
+"""Suites of inner tasks that need no download: to train on, held out, and held out and large.
 
-Each task is a line of `HELD_OUT` or of `TRAINING`: on the digits, on the documentation's bytes, or
-of the ecosystem. No shipped theta was trained on a held-out one: they lie off the offline tasks and
-the lines of `TRAINING`, in widths, depths, batches, activations, normalizations or architecture.
+Each task is a line of `HELD_OUT`, `LARGE` or `TRAINING`: on the digits, on the documentation's
+bytes, or of the ecosystem. No shipped theta was trained on a held-out one: they lie off the offline
+tasks and the lines of `TRAINING`, in widths, depths, batches, activations, normalizations or
+architecture.
 """
 
 from __future__ import annotations
@@ -107,6 +108,15 @@ HELD_OUT: dict[str, Maker] = {
     "quadratic_noisy_16": _quadratic("NoisyQuadraticFamily", dim=16, cov=0.1),
 }
 
+# Networks of a tenth to three million parameters, some hundred times those that a theta was trained
+# on. For a GPU: two cores take hours for them.
+LARGE: dict[str, Maker] = {
+    "digits_mlp_512x512": _digits(nets.mlp((512, 512)), 128),
+    "digits_conv_64x64x64": _digits(nets.conv((64,) * 3), 128),
+    "bytes_lstm_256": _bytes(nets.recurrent("lstm", (256,)), 64, 32),
+    "bytes_transformer_4x256": _bytes(nets.transformer(4, 256, 8), 128, 8),
+}
+
 
 # What one theta for anything is trained on: the kinds of the held-out suite in other sizes, some in
 # units in which no step size is known beforehand.
@@ -135,6 +145,11 @@ TRAINING: dict[str, Maker] = {
     "rnn_unit": _in_other_units(lambda name: docs_rnn(batch_size=16), "global", 3.0),
     "transformer_6heads": _bytes(nets.transformer(1, 24, 6), 12, 16),
     "transformer_units": _in_other_units(lambda name: docs_transformer(batch_size=8), largest=3.0),
+    # Wider and deeper ones, so that step sizes are known as powers of the width.
+    "mlp_256x256": _digits(nets.mlp((256, 256)), 32),
+    "lstm_128": _bytes(nets.recurrent("lstm", (128,)), 16, 8),
+    "transformer_4x64": _bytes(nets.transformer(4, 64, 2), 16, 4),
+    "transformer_2x96": _bytes(nets.transformer(2, 96, 3), 16, 4),
 }
 
 
@@ -178,6 +193,22 @@ def held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
       ValueError: a name or pattern fits none.
     """
     return _selected(HELD_OUT, only)
+
+
+@configurable()
+def large_held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
+    """Held-out tasks of a size for GPUs, or some of them, for `evaluate.tasks`.
+
+    Args:
+      only: names of `LARGE`, or patterns such as ``"bytes_*"``.
+
+    Returns:
+      The task families, in the order of the table.
+
+    Raises:
+      ValueError: a name or pattern fits none.
+    """
+    return _selected(LARGE, only)
 
 
 @configurable()

@@ -9,6 +9,7 @@ import pytest
 import unf_lopt.register
 from unf_lopt import SpecError, ecosystem
 from unf_lopt.optimizers import from_description, load_theta
+from unf_lopt.tasks.suite import LARGE
 
 FOLDER = pathlib.Path(unf_lopt.__file__).parent / "gin"
 EXPERIMENTS = sorted(path.name for path in FOLDER.glob("*.gin"))
@@ -22,9 +23,9 @@ PREPARED = {
     "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
 }
 SMALL, MIXED, FINETUNE = "small.gin", "mixed.gin", "finetune.gin"  # go with every experiment
-HELD_OUT = "held_out.gin"  # is evaluated, not trained
+EVALUATED = HELD_OUT, HELD_OUT_LARGE = "held_out.gin", "held_out_large.gin"  # not trained
 PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
-OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, FINETUNE, HELD_OUT})
+OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, FINETUNE, *EVALUATED})
 TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 # Kinds of task that they are trained on, if not one.
 COUNTS = {
@@ -164,3 +165,10 @@ def test_the_held_out_suite_is_what_its_config_evaluates_on():
     assert len(bound["tasks"]) >= 30 and bound["num_seeds"] >= 10
     assert bound["horizon"] % 10 == 0
     assert not gin.get_bindings("train")
+
+
+def test_the_large_tasks_are_what_their_config_evaluates_on():
+    read(HELD_OUT_LARGE)
+    bound = gin.get_bindings("evaluate")
+    assert [family.name for family in bound["tasks"]] == list(LARGE)
+    assert len(bound["baselines"]) > 1 and bound["horizon"] % bound["eval_every"] == 0

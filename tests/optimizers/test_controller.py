@@ -274,3 +274,14 @@ def test_no_feature_is_large():
     )
     assert features.shape == (count, FEATURES)
     assert np.abs(features).max() <= 3.0
+
+
+def test_what_is_larger_than_what_a_theta_is_trained_on_looks_like_the_largest():
+    def features(rows, columns):
+        matrices = matrices_by_shape({"w": jax.ShapeDtypeStruct((rows, columns), jnp.float32)})
+        found = Statistics(*[jnp.ones(1)] * len(Statistics._fields))
+        running, one = control.start_running(1), jnp.array(1.0)
+        return control.describe(matrices, found, running, one, (one, one), extents=True)
+
+    np.testing.assert_array_equal(features(1024, 512), features(8192, 4096))
+    assert np.abs(features(256, 128) - features(128, 256)).max() > 0.1

@@ -10,11 +10,20 @@ from unf_lopt.ecosystem import params_shapes, spec_of
 from unf_lopt.tasks.image_cnn import digits_cnn
 from unf_lopt.tasks.image_mlp import digits_mlp
 from unf_lopt.tasks.rnn_lm import docs_rnn
-from unf_lopt.tasks.suite import HELD_OUT, TRAINING, held_out, suite_family, training_suite
+from unf_lopt.tasks.suite import (
+    HELD_OUT,
+    LARGE,
+    TRAINING,
+    held_out,
+    large_held_out,
+    suite_family,
+    training_suite,
+)
 from unf_lopt.tasks.transformer_lm import docs_transformer
 
+SUITES = {"held out": HELD_OUT, "large": LARGE, "training": TRAINING}
 # Parameters: what keeps the suites short.
-LARGEST = {"held out": 50_000, "training": 100_000}
+LARGEST = {"held out": 50_000, "large": 4_000_000, "training": 250_000}
 
 WITHOUT_GROUPS = "digits_linear", "linear_4x4", "quadratic_10", "quadratic_noisy_16"
 # Groups of permutations that are known beforehand.
@@ -37,15 +46,15 @@ def test_there_are_thirty_and_none_is_a_task_that_optimizers_are_trained_on():
     offline = digits_mlp(), digits_cnn(), docs_rnn(), docs_transformer()
     families = [*map(ecosystem.single_task_to_family, offline), *training_suite()]
     trained_on = list(map(shapes_of, families))
-    assert not [name for name in HELD_OUT if shapes_of(suite_family(name)) in trained_on]
+    held = [suite_family(name, suite) for suite in (HELD_OUT, LARGE) for name in suite]
+    assert not [family.name for family in held if shapes_of(family) in trained_on]
 
 
 @pytest.mark.parametrize(
-    ("which", "name"),
-    [*(("held out", name) for name in HELD_OUT), *(("training", name) for name in TRAINING)],
+    ("which", "name"), [(which, name) for which, suite in SUITES.items() for name in suite]
 )
 def test_every_line_has_a_spec_a_finite_loss_and_a_finite_gradient(which, name):
-    family = suite_family(name, {"held out": HELD_OUT, "training": TRAINING}[which])
+    family = suite_family(name, SUITES[which])
     assert family.name == name
     assert ecosystem.positions(family.datasets) is not None  # the same batches for everyone
     shapes = params_shapes(family)
@@ -82,6 +91,7 @@ def test_lines_are_selected_by_name_and_pattern():
     assert [family.name for family in held_out()] == list(HELD_OUT)
     with pytest.raises(ValueError, match=r"only='mlp_\*'.*digits_linear"):
         held_out(("mlp_*",))
+    assert [family.name for family in large_held_out()] == list(LARGE)
     assert [family.name for family in training_suite()] == list(TRAINING)
     with pytest.raises(ValueError, match=r"only='bytes_\*'.*bigram"):
         training_suite(("bytes_*",))

@@ -26,6 +26,9 @@ Theta = dict[str, Any]
 
 # Decays of the running means of losses and of what is known of tensors.
 DECAYS = (0.9, 0.98)
+# What the widest networks have that a theta is trained on: entries of a tensor, and extents over
+# the usual ones. Larger ones look like these: a functional knows nothing of what it has not seen.
+_LARGEST_SIZE, _LARGEST_EXTENT = 2.0**16, 16.0
 # Features are divided by this and bounded, so that no statistic can drown the others.
 _UNIT, _BOUND = 3.0, 3.0
 
@@ -213,7 +216,9 @@ def describe(
     shared = [jnp.broadcast_to(x, gradient.shape) for x in of_all]
     changing = jnp.stack([*of_tensors, *shared], -1) / _UNIT
     changing = bounded(changing, _BOUND)
-    static = [_static(matrices), matrices.log_extents / 2] if extents else [_static(matrices)]
+    static = [_static(matrices)]
+    if extents:
+        static.append(np.minimum(matrices.log_extents, np.log(_LARGEST_EXTENT)) / 2)
     return jnp.concatenate([changing, *(x.astype(changing.dtype) for x in static)], -1)
 
 
@@ -261,7 +266,7 @@ def _level(loss: jax.Array) -> jax.Array:
 def _static(matrices: Matrices) -> Float[np.ndarray, "tensors features"]:
     """What does not change of tensors: their roles, sizes and number."""
     roles = [[role == own for role in ROLES] for own in matrices.roles]
-    sizes = np.log(np.maximum(matrices.sizes, 1)) / 4 - 1
+    sizes = np.log(np.clip(matrices.sizes, 1, _LARGEST_SIZE)) / 4 - 1
     number = np.full((len(roles), 1), np.log(len(roles)) / 2 - 1)
     return np.concatenate([np.array(roles, float), sizes[:, None], number], -1)
 

@@ -9,7 +9,6 @@ The iteration is that of Dion (Ahn et al., arXiv 2504.05295), which leaves the r
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -70,11 +69,11 @@ def in_subspaces(
     Returns:
       Matrices of root mean square near 1, zero where x is zero; and the bases for the next step.
     """
+    if not xs:
+        return [], []
     xs = [x / or_one(jnp.max(jnp.abs(x), (-2, -1), keepdims=True)) for x in xs]
-    started = [
-        q + _missing(jax.lax.stop_gradient(x), jax.lax.stop_gradient(q)).astype(q.dtype)
-        for x, q in zip(xs, bases, strict=True)
-    ]
+    begun = _missing(jax.lax.stop_gradient(xs), jax.lax.stop_gradient(list(bases)))
+    started = [q + own.astype(q.dtype) for q, own in zip(bases, begun, strict=True)]
     ys = [_transposed(x) @ q for x, q in zip(xs, started, strict=True)]
     # Twice: once leaves columns that are not quite orthonormal, and their part of x in the rest.
     halfway, _, _ = _turned(_to_orthonormal, ys)
@@ -146,29 +145,46 @@ def _to_polar(gram: Float[Array, "*copies rank rank"]) -> Float[Array, "*copies 
 
 
 @custom_vmap
-def _missing(
-    x: Float[Array, "*copies rows columns"], basis: Float[Array, "*copies rows rank"]
-) -> Float[Array, "*copies rows rank"]:
-    """Where a basis is zero, one that is made from x; else zeros.
+def _missing(xs: list[jax.Array], bases: list[jax.Array]) -> list[jax.Array]:
+    """Where a basis is zero, one that is made from its x; else zeros.
 
-    It is made only if some basis is zero, for many runs at once too: of a plain condition, `vmap`
-    would make both sides at every step.
+    They are made only if some basis is zero, for many runs at once too: of a plain condition,
+    `vmap` would make both sides at every step. One condition for all, since accelerators wait for
+    each.
+
+    Args:
+      xs: matrices ``[*runs, copies, rows, columns]``.
+      bases: ``[*runs, copies, rows, rank]``.
     """
-    is_zero = jnp.all(basis == 0, (-2, -1), keepdims=True)
-    zeros = jnp.zeros((*x.shape[:-1], basis.shape[-1]), x.dtype)
-    made = functools.partial(_sketched, x, basis.shape[-1])
-    return jax.lax.cond(jnp.any(is_zero), lambda: jnp.where(is_zero, made(), 0), lambda: zeros)
+    are_zero = [jnp.all(basis == 0, (-2, -1), keepdims=True) for basis in bases]
+
+    def made() -> list[jax.Array]:
+        return [
+            jnp.where(is_zero, _sketched(x, basis.shape[-1]), 0)
+            for is_zero, x, basis in zip(are_zero, xs, bases, strict=True)
+        ]
+
+    def none() -> list[jax.Array]:
+        return [
+            jnp.zeros((*x.shape[:-1], basis.shape[-1]), x.dtype)
+            for x, basis in zip(xs, bases, strict=True)
+        ]
+
+    return jax.lax.cond(jnp.any(jnp.array([jnp.any(own) for own in are_zero])), made, none)
 
 
 @_missing.def_vmap
 def _missing_of_many(
-    size: int, is_batched: Sequence[bool], *args: jax.Array
-) -> tuple[jax.Array, bool]:
-    batched = [
-        own if has else jnp.broadcast_to(own, (size, *own.shape))
-        for own, has in zip(args, is_batched, strict=True)
-    ]
-    return _missing(*batched), True
+    size: int, is_batched: Sequence[Sequence[bool]], *args: list[jax.Array]
+) -> tuple[list[jax.Array], list[bool]]:
+    xs, bases = (
+        [
+            own if has else jnp.broadcast_to(own, (size, *own.shape))
+            for own, has in zip(arrays, batched, strict=True)
+        ]
+        for arrays, batched in zip(args, is_batched, strict=True)
+    )
+    return _missing(xs, bases), [True] * len(xs)
 
 
 def _sketched(
