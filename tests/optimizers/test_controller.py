@@ -119,17 +119,19 @@ def test_it_starts_as_the_step_without_it():
     _close(_chain(theta, step=FULL_STEP)[0], expected, rtol=1e-6)
 
 
-def test_step_sizes_are_powers_of_rows_columns_and_windows():
+def test_step_sizes_are_powers_of_rows_columns_windows_and_the_number_of_tensors():
     step = MixedStep(matrices_of(SPEC), ("adam",), sees_extents=True)
     params, grad = random_tree(0, "f4"), random_tree(1, "f4")
     theta = initial_theta(jax.random.PRNGKey(0), step.mixed, sees_extents=True)
     state = step.init(params, 10)
     before, _ = step.update(theta, grad, state, params)
     powers = {"power_rows": 0.5, "power_columns": -0.25, "power_window": 0.125}
+    powers |= {"power_tensors": -0.75}
     after, _ = step.update({"scalars": theta["scalars"] | powers}, grad, state, params)
-    factor = 54**0.5 * 4**-0.25 * 9**0.125 / (32**0.5 * 16**-0.25)
+    of_all = (len(step.matrices.paths) / 6) ** -0.75
+    factor = of_all * 54**0.5 * 4**-0.25 * 9**0.125 / (32**0.5 * 16**-0.25)
     np.testing.assert_allclose(after["kernel"], factor * before["kernel"], rtol=1e-5)
-    np.testing.assert_allclose(after["gates_bias"], before["gates_bias"], rtol=1e-6)
+    np.testing.assert_allclose(after["gates_bias"], of_all * before["gates_bias"], rtol=1e-6)
 
 
 def test_a_functional_turns_directions_and_leaves_their_size():

@@ -28,8 +28,9 @@ from unf_lopt.symmetry import (
 )
 
 ROLES = ("hidden", "last", "embedding", "vector")
-# Rows, columns and window of a matrix in a small network.
+# Rows, columns and window of a matrix in a small network, and its number of tensors.
 USUAL = (32, 16, 1)
+_USUAL_NUMBER = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +149,11 @@ class Matrices:
         """
         extents = [(*own[0].matrices[1:], own[0].window) if own else USUAL for own in self.blocks]
         return np.log(np.array(extents) / USUAL)
+
+    @property
+    def log_number(self) -> float:
+        """Logarithm of the number of parameters' tensors over that of a small network."""
+        return math.log(len(self.paths) / _USUAL_NUMBER)
 
     @functools.cached_property
     def sizes(self) -> Float[np.ndarray, " parameters"]:

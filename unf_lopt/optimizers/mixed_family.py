@@ -58,8 +58,8 @@ def mixed_step(
       hypergradient: whether every tensor remembers a factor of its step size, which grows while
         its gradients agree and shrinks while they oppose each other; two scalars more. See
         :mod:`unf_lopt.optimizers.hypergradient`.
-      extents: whether step sizes are powers of the rows, the columns and the window of matrices;
-        three scalars more.
+      extents: whether step sizes are powers of the rows, the columns and the window of matrices
+        and of the number of tensors; four scalars more.
       learned_weight_decay: whether the weight decay of matrices is learned, beside
         ``weight_decay``; two scalars more.
       gradient_clip: largest norm of the whole gradient, or None.

@@ -37,8 +37,8 @@ class MixedOptions:
       horizon_features: whether the step depends on how many steps there will be.
       hypergradient: whether every tensor remembers a factor of its step size, which grows while
         its gradients agree; see :mod:`unf_lopt.optimizers.hypergradient`.
-      extents: whether step sizes are powers of the rows, the columns and the window of matrices,
-        which a controller sees too.
+      extents: whether step sizes are powers of the rows, the columns and the window of matrices
+        and of the number of tensors, which a controller sees too.
       learned_weight_decay: whether the weight decay of matrices is learned, beside a fixed one.
       directions: names in `mixed_step.DIRECTIONS`, which are mixed.
       newton_schulz_steps: how exactly matrices are orthogonalized, where they are.

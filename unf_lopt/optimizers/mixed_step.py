@@ -20,7 +20,7 @@ from unf_lopt.optimizers.features import zero_momentum
 from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.lines import lines_of
 from unf_lopt.optimizers.matrices import ROLES, Matrices
-from unf_lopt.optimizers.mixed_theta import POWERS, Scalars
+from unf_lopt.optimizers.mixed_theta import NUMBER_POWER, POWERS, Scalars
 from unf_lopt.optimizers.orthogonalization import Orthogonalization, orthogonalize
 from unf_lopt.optimizers.statistics import (
     SMALLEST,
@@ -103,7 +103,8 @@ class MixedStep:
                 + c·log(Σ m̂² / Σ v̂) + log min(1, (t + 1)/warm-up).
 
     If step sizes depend on extents, ``Σ_x η_x·log(x / x₀)`` of the tensor is added, over the rows,
-    the columns and the window of its matrices, x₀ of a small network. If they follow
+    the columns and the window of its matrices and the number of all tensors, x₀ of a small network.
+    If they follow
     the hypergradient, ``log r`` of the tensor is added, which
     :func:`hypergradient.next_log_factors` changes at every step.
 
@@ -128,7 +129,8 @@ class MixedStep:
         and functional see zeros in the place of time.
       gradient_clip: largest Euclidean norm of the whole gradient; None for no limit.
       follows_hypergradient: whether every tensor remembers a factor of its step size.
-      sees_extents: whether step sizes are powers of the rows, columns and window of matrices.
+      sees_extents: whether step sizes are powers of the rows, columns and window of matrices, and
+        of the number of tensors.
       decays: whether matrices have a learned weight decay.
     """
 
@@ -326,6 +328,7 @@ class MixedStep:
         warm = jnp.log(jnp.minimum(1.0, (state.iteration + 1) * jnp.exp(-scalars["log_warm_up"])))
         if self.sees_extents:
             own += self.matrices.log_extents @ jnp.stack([scalars[power] for power in POWERS])
+            own += self.matrices.log_number * scalars[NUMBER_POWER]
         return own + (
             scalars["log_step"]
             + scalars["horizon"] * jnp.log(horizon / _REFERENCE_STEPS)

@@ -16,9 +16,12 @@ from unf_lopt.optimizers.functional import Functional
 Scalars = dict[str, jax.Array]
 # Of the extents of matrices, in the order of `Matrices.log_extents`.
 POWERS = ("power_rows", "power_columns", "power_window")
+# Of the number of tensors.
+NUMBER_POWER = "power_tensors"
+_ALL_POWERS = (*POWERS, NUMBER_POWER)
 _DECAY = ("log_weight_decay", "slope_weight_decay")
 # What a step may have that thetas without it can go on with.
-_LATER = dict.fromkeys(POWERS, 0.0) | {"log_weight_decay": np.log(0.05), "slope_weight_decay": 0.0}
+_LATER = dict.fromkeys(_ALL_POWERS, 0.0) | {"log_weight_decay": np.log(0.05), "slope_weight_decay": 0.0}
 
 
 def initial_scalars(
@@ -37,7 +40,7 @@ def initial_scalars(
     - ``logit_first``, ``logit_second``, ``logit_nesterov``: the decays μ and β2, and n;
     - ``mix_NAME``, ``slope_NAME`` of every direction but the first: its logit at the middle, and
       from start to end;
-    - ``power_rows``, ``power_columns``, ``power_window``: ηs, likewise;
+    - ``power_rows``, ``power_columns``, ``power_window``, ``power_tensors``: ηs, likewise;
     - ``log_weight_decay``, ``slope_weight_decay``: log λ at the middle, and from start to end;
     - ``log_gain``, ``gain_horizon``, ``log_sharpness``, ``growth``, ``slope_growth``: see
       :func:`hypergradient.next_log_factors`.
@@ -69,7 +72,7 @@ def initial_scalars(
     if follows_hypergradient:
         values |= hypergradient.initial_scalars()
     if sees_extents:
-        values |= {name: _LATER[name] for name in POWERS}
+        values |= {name: _LATER[name] for name in _ALL_POWERS}
     if decays:
         values |= {name: _LATER[name] for name in _DECAY}
     return {name: jnp.asarray(value, jnp.result_type(float)) for name, value in values.items()}

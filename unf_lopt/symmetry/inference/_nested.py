@@ -29,7 +29,7 @@ from jax.extend import core
 from unf_lopt.symmetry._spec import PermutationSpec
 from unf_lopt.symmetry.inference._graph import LEAF, PRODUCT, SUM, AxisGraph, Node
 from unf_lopt.symmetry.inference._jaxprs import inner_jaxprs, scan_counts
-from unf_lopt.symmetry.inference._nested_rules import CALLS, RULES, Pairs, new_axes
+from unf_lopt.symmetry.inference._nested_rules import CALLS, FACTORS, RULES, Pairs, new_axes
 
 if TYPE_CHECKING:
     from unf_lopt.symmetry.inference._walk import Step
@@ -181,9 +181,16 @@ class _Check:
         """Pairs of inputs and outputs go to pairs, and every one of an output comes from one."""
         count = len(step.inputs)
         blocks = [self._blocks(axes) if self._has_inner(axes) else [] for axes in arrays]
-        relations = RULES[step.equation.primitive.name](step)
+        name = step.equation.primitive.name
+        relations = RULES[name](step)
+        if name in FACTORS:
+            blocks = [
+                [_factored(block, sizes) for block in own]
+                for own, sizes in zip(blocks, FACTORS[name](step), strict=True)
+            ]
         if relations is None:  # all axes, end to end
-            blocks = [[(tuple(itertools.chain(*block)),) for block in own] for own in blocks]
+            order = step.equation.params.get("dimensions")
+            blocks = [self._flat(blocks[0], order), self._flat(blocks[1])]
             relations = [(0, 1, [(0, 0)])]
         made: set[tuple[int, int, tuple[int, int]]] = set()
         for one, other, pairs in relations:
@@ -252,6 +259,19 @@ class _Check:
             return dict.fromkeys(inner, outer[0])
         return dict(zip(inner, outer, strict=True)) if inner else {}
 
+    def _flat(self, blocks: Sequence[Block], order: Sequence[int] | None = None) -> list[Block]:
+        """Blocks with the leaves of all axes on one, the axes in an order.
+
+        Raises:
+          NotNested: another order changes which of several inner leaves is beside which outer one.
+        """
+        if order is not None and any(len(self._beside(block)) > 1 for block in blocks):
+            raise NotNested
+        return [
+            (tuple(itertools.chain.from_iterable(block[a] for a in order or range(len(block)))),)
+            for block in blocks
+        ]
+
     def _blocks(self, axes: Axes) -> list[Block]:
         choices = [list(self._alternatives(node)) for node in axes]
         count = 1
@@ -305,6 +325,24 @@ class _Check:
                 raise NotNested
             matched.append((i, j, mapped))
         return matched
+
+
+def _factored(block: Block, sizes: Mapping[int, int]) -> Block:
+    """The first factor and the rest of every axis, of sizes that are given or else 1.
+
+    Raises:
+      NotNested: the leaves of an axis are not those of two factors.
+    """
+    factors: list[tuple[Node, ...]] = []
+    for axis, leaves in enumerate(block):
+        count, size = 0, sizes.get(axis, 1)
+        while size > 1 and count < len(leaves) and size % leaves[count].size == 0:
+            size //= leaves[count].size
+            count += 1
+        if size > 1:
+            raise NotNested
+        factors += [leaves[:count], leaves[count:]]
+    return tuple(factors)
 
 
 def _shift(leaves: Sequence[Node], image: Sequence[Node]) -> int | None:

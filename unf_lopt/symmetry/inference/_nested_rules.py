@@ -6,9 +6,12 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from unf_lopt.symmetry.inference._graph import LEAF, Node
 from unf_lopt.symmetry.inference._jaxprs import shape_of
 from unf_lopt.symmetry.inference._tables import registers
+from unf_lopt.symmetry.inference.rules.contraction import convolved_alone
 from unf_lopt.symmetry.inference.rules.elementwise import ELEMENTWISE
+from unf_lopt.symmetry.inference.rules.windows import window_passes
 
 if TYPE_CHECKING:
     from unf_lopt.symmetry.inference._walk import Step
@@ -104,9 +107,8 @@ def _without(step: Step, dropped: Sequence[int]) -> Relations:
 
 
 @_rule("reshape")
-def _reshape(step: Step) -> Relations | None:
-    """The leaves of all axes, row-major, stay in order; not if they are transposed as well."""
-    return [] if step.equation.params.get("dimensions") is not None else None
+def _reshape(step: Step) -> None:
+    """The leaves of all axes, row-major, stay in order."""
 
 
 @_rule("dot_general")
@@ -139,3 +141,101 @@ def _pieces(step: Step) -> Relations:
             same = range(len(own))
             relations.append((one, count + other, [(p, p) for p in same]))
     return relations
+
+
+# How many entries the first factor of an axis has, where some have one. Every axis then counts as
+# two, its first factor and the rest, in the places that `first` and `rest` give.
+FACTORS: dict[str, Callable[[Step], list[dict[int, int]]]] = {}
+_factors = registers(FACTORS)
+
+
+def first(axis: int) -> int:
+    """The place of an axis's first factor, where all axes have two."""
+    return 2 * axis
+
+
+def rest(axis: int) -> int:
+    """The place of what an axis has beside its first factor."""
+    return 2 * axis + 1
+
+
+@_factors("conv_general_dilated")
+def _groups(step: Step) -> list[dict[int, int]]:
+    """Channels of group after group, of the image, the kernel and the result."""
+    params = step.equation.params
+    numbers = params["dimension_numbers"]
+    channels, batches = params["feature_group_count"], params["batch_group_count"]
+    image = {numbers.lhs_spec[1]: channels, numbers.lhs_spec[0]: batches}
+    made = channels * batches  # one of them is 1
+    return [image, {numbers.rhs_spec[0]: made}, {numbers.out_spec[1]: made}]
+
+
+@_rule("conv_general_dilated")
+def _convolution(step: Step) -> Relations:
+    """A product over the channels of a group; space is no space of a group but where it passes."""
+    params = step.equation.params
+    numbers = params["dimension_numbers"]
+    (batch, channel, *space), (out_channel, in_channel, *window) = numbers[:2]
+    (new_batch, new_channel, *new_space) = numbers.out_spec
+    grouped = batch if params["batch_group_count"] > 1 else channel
+    kept = [
+        (rest(old), rest(new))
+        for number, (old, k, new) in enumerate(zip(space, window, new_space, strict=True))
+        if convolved_alone(params, number, step.inputs[1][k].size)
+    ]
+    return [
+        (0, 1, [(rest(channel), rest(in_channel)), (first(grouped), first(out_channel))]),
+        (0, 2, [(rest(batch), rest(new_batch)), (first(grouped), first(new_channel)), *kept]),
+        (1, 2, [(f(out_channel), f(new_channel)) for f in (first, rest)]),
+    ]
+
+
+@_rule("reduce_window_max", "reduce_window_min", "reduce_window_sum")
+def _reduce_window(step: Step) -> Relations:
+    axes = range(len(step.inputs[0]))
+    return [(0, 1, [(p, p) for p in axes if window_passes(step.equation.params, p)])]
+
+
+@_rule("gather")
+def _gather(step: Step) -> Relations:
+    """Axes of which every slice has all, and those of the indices.
+
+    Nothing is the same where positions are known to count along an axis, as for a diagonal.
+    """
+    params, (operand, indices), (result,) = step.equation.params, step.inputs, step.outputs
+    numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
+    picked = (p for p in numbers.start_index_map if operand[p].size != sizes[p])
+    if not all(_is_frozen(operand[p]) for p in picked):
+        return []
+    gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
+    left = (p for p in range(len(operand)) if p not in gone)
+    whole = [
+        (p, n)
+        for p, n in zip(left, sorted(numbers.offset_dims), strict=True)
+        if sizes[p] == operand[p].size
+    ]
+    others = [n for n in range(len(result)) if n not in numbers.offset_dims]
+    of_indices = dict(zip(range(len(indices) - 1), others, strict=True))
+    batches = [
+        *zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True)
+    ]
+    return [
+        (0, 1, batches),
+        (0, 2, [*whole, *((p, of_indices[q]) for p, q in batches)]),
+        (1, 2, [*of_indices.items()]),
+    ]
+
+
+def _is_frozen(node: Node) -> bool:
+    node = node.find()
+    return node.frozen if node.kind is LEAF else all(map(_is_frozen, node.parts))
+
+
+@_rule("dynamic_slice")
+def _dynamic_slice(step: Step) -> Relations:
+    return _same_places(step)[:1]
+
+
+@_rule("dynamic_update_slice")
+def _dynamic_update_slice(step: Step) -> Relations:
+    return _same_places(step)[:2]

@@ -60,7 +60,7 @@ def convolution(walker: Walker, equation: core.JaxprEqn, arguments: list[Axes]) 
     for number, (i, k, o) in enumerate(
         zip(image_space, kernel_space, numbers.out_spec[2:], strict=True)
     ):
-        if _passes(params, number, kernel[k].size):
+        if convolved_alone(params, number, kernel[k].size):
             result[o] = image[i]
         else:
             graph.freeze(image[i])
@@ -74,7 +74,7 @@ def _grouped(walker: Walker, node: Node, groups: int) -> list[Node]:
     return walker.graph.split_product(node, (groups, node.size // groups))
 
 
-def _passes(params: dict, dimension: int, window: int) -> bool:
+def convolved_alone(params: dict, dimension: int, window: int) -> bool:
     """Whether a spatial dimension is only multiplied entry by entry."""
     return (
         window == 1

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from unf_lopt.symmetry.inference._walk import Axes, Walker
 
 
-def _window_passes(params: dict, dimension: int) -> bool:
+def window_passes(params: dict, dimension: int) -> bool:
+    """Whether a dimension is only taken entry by entry."""
     dilations = (params.get("base_dilation"), params.get("window_dilation"))
     return (
         params["window_dimensions"][dimension] == 1
@@ -27,7 +28,7 @@ def _window_passes(params: dict, dimension: int) -> bool:
 def _windowed(walker: Walker, equation: core.JaxprEqn, axes: Axes) -> Axes:
     result = []
     for dimension, (node, size) in enumerate(zip(axes, shape_out(equation), strict=True)):
-        if _window_passes(equation.params, dimension):
+        if window_passes(equation.params, dimension):
             result.append(node)
         else:
             walker.graph.freeze(node)
@@ -57,7 +58,7 @@ def select_and_scatter_add(
     """The gradient of pooling: source is of the pooled shape, operand of the full one."""
     source, operand = arguments
     for dimension, (pooled, full) in enumerate(zip(source, operand, strict=True)):
-        if _window_passes(equation.params, dimension):
+        if window_passes(equation.params, dimension):
             walker.graph.unify(pooled, full)
         else:
             walker.graph.freeze(pooled)
