@@ -9,21 +9,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers import controller as control
-from unf_lopt.optimizers import directions, hypergradient
+from unf_lopt.optimizers import directions, hypergradient, schedules
 from unf_lopt.optimizers.entry_functional import entry_features
 from unf_lopt.optimizers.features import zero_momentum
 from unf_lopt.optimizers.functional import Functional
 from unf_lopt.optimizers.lines import lines_of
-from unf_lopt.optimizers.matrices import ROLES, Matrices
-from unf_lopt.optimizers.mixed_theta import NUMBER_POWER, POWERS, Scalars
+from unf_lopt.optimizers.matrices import Matrices
+from unf_lopt.optimizers.mixed_theta import Scalars
 from unf_lopt.optimizers.orthogonalization import Orthogonalization, orthogonalize
 from unf_lopt.optimizers.statistics import (
-    SMALLEST,
     Averages,
     Statistics,
     bounded,
@@ -49,7 +47,6 @@ _ORTHOGONALIZED = "orthogonalized"
 DIRECTIONS = (*_DIRECTIONS, _ORTHOGONALIZED)
 
 _NEWTON_SCHULZ = Orthogonalization()
-_REFERENCE_STEPS = 200.0
 # The controller multiplies a step size by at most e^±this.
 _LARGEST_LOG_CHANGE = 4.0
 
@@ -213,7 +210,9 @@ class MixedStep:
         agreement = cosine(product / sizes, power / sizes, state.averages.first)
         steps, log_factors = self._step_sizes(scalars, found, state, agreement, changes)
         new = new._replace(log_factors=log_factors)
-        weights = self._weights(scalars, state, changes[:, 1 : len(self.mixed)])
+        weights = schedules.weights(
+            self.mixed[1:], scalars, self._moment(state), changes[:, 1 : len(self.mixed)]
+        )
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
         direction, bases = self._mixture(ahead, v, weights, state.bases)
         new = new._replace(bases=bases)
@@ -232,7 +231,8 @@ class MixedStep:
             for i, factor in enumerate(factors)
         ]
         if state.scales is not None:
-            rates = steps / state.scales * self._decays(scalars, state, changes)
+            decays = schedules.weight_decays(scalars, self._moment(state), changes[:, -1])
+            rates = steps / state.scales * decays
             updates = self._decayed(updates, p, rates)
         return unflatten(updates), new
 
@@ -257,8 +257,12 @@ class MixedStep:
 
     def _time(self, state: MixedState) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """What controller and functional know of t/T and T."""
-        share, horizon = self._centred(state)
+        share, horizon = self._moment(state).centred()
         return 4 * share, horizon
+
+    def _moment(self, state: MixedState) -> schedules.Moment:
+        """Where in a run a step is."""
+        return schedules.Moment(state.iteration, state.num_steps, self.horizon)
 
     def _controlled(
         self,
@@ -306,60 +310,17 @@ class MixedStep:
           agreement: the cosine of the gradient and its average before this step.
           changes: the controller's.
         """
-        log_steps = self._log_steps(scalars, found, state) + changes[:, 0]
+        moment = self._moment(state)
+        log_steps = schedules.log_steps(
+            self.matrices, scalars, found, moment, sees_extents=self.sees_extents
+        )
+        log_steps += changes[:, 0]
         if state.log_factors is None:
             return jnp.exp(log_steps), None
         log_factors = hypergradient.next_log_factors(
-            state.log_factors, agreement, scalars, self._centred(state), changes[:, len(self.mixed)]
+            state.log_factors, agreement, scalars, moment.centred(), changes[:, len(self.mixed)]
         )
         return jnp.exp(log_steps + log_factors), log_factors
-
-    def _log_steps(
-        self, scalars: Scalars, found: control.Statistics, state: MixedState
-    ) -> Float[Array, " tensors"]:
-        """The logarithm of the step size of every tensor."""
-        share, horizon = _share(state), state.num_steps
-        if not self.horizon:
-            share, horizon = jnp.zeros_like(share), jnp.full_like(horizon, _REFERENCE_STEPS)
-        sizes = jnp.asarray(self.matrices.sizes, jnp.float32)
-        signal, power = (jnp.sum(sizes * x) for x in (found.first, found.second))
-        roles = jnp.stack([scalars[f"log_{role}"] for role in ROLES])
-        own = roles[np.array([ROLES.index(role) for role in self.matrices.roles])]
-        warm = jnp.log(jnp.minimum(1.0, (state.iteration + 1) * jnp.exp(-scalars["log_warm_up"])))
-        if self.sees_extents:
-            own += self.matrices.log_extents @ jnp.stack([scalars[power] for power in POWERS])
-            own += self.matrices.log_number * scalars[NUMBER_POWER]
-        return own + (
-            scalars["log_step"]
-            + scalars["horizon"] * jnp.log(horizon / _REFERENCE_STEPS)
-            + jnp.exp(scalars["decay"]) * jnp.log(jnp.maximum(1 - share, 0) + 0.5 / horizon)
-            + scalars["slope"] * share
-            + scalars["noise"] * (jnp.log(signal + SMALLEST) - jnp.log(power + SMALLEST))
-            + warm
-        )
-
-    def _centred(self, state: MixedState) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """The share of the run less a half, and log(T/200); zeros without horizon features."""
-        if not self.horizon:
-            return jnp.zeros_like(state.num_steps), jnp.zeros_like(state.num_steps)
-        return _share(state) - 0.5, jnp.log(state.num_steps / _REFERENCE_STEPS)
-
-    def _weights(
-        self, scalars: Scalars, state: MixedState, changes: Float[Array, "tensors logits"]
-    ) -> Float[Array, "tensors logits+1"]:
-        """The weights of the directions, of which the first has the logit 0."""
-        share, _ = self._centred(state)
-        own = [scalars[f"mix_{name}"] + scalars[f"slope_{name}"] * share for name in self.mixed[1:]]
-        logits = changes + jnp.stack(own)[None] if own else changes
-        return jax.nn.softmax(jnp.pad(logits, ((0, 0), (1, 0))), axis=-1)
-
-    def _decays(
-        self, scalars: Scalars, state: MixedState, changes: Float[Array, "tensors outputs"]
-    ) -> Float[Array, " tensors"]:
-        """λ of every tensor."""
-        share, _ = self._centred(state)
-        own = scalars["log_weight_decay"] + scalars["slope_weight_decay"] * share
-        return jnp.exp(own + changes[:, -1])
 
     def _decayed(self, updates: Leaves, params: Leaves, rates: Float[Array, " tensors"]) -> Leaves:
         """The updates of proximal steps: matrices end at ``(W + update) / (1 + rate)``."""
@@ -403,7 +364,3 @@ def _running(state: MixedState) -> control.Running:
     if state.running is None:
         raise ValueError("the state is of an optimizer without a controller.")
     return state.running
-
-
-def _share(state: MixedState) -> Float[Array, ""]:
-    return jnp.minimum(state.iteration / state.num_steps, 1.0)
