@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import averages, estimators, other_tools
+from benchmarks import averages, changed_theta, estimators, other_tools
 from benchmarks.comparison import paired_difference
 from unf_lopt.optimizers import read_theta
 
@@ -78,6 +78,26 @@ def test_an_average_of_two_thetas_is_a_theta_that_says_so(tmp_path, monkeypatch,
     assert found.tensors.keys() == given.tensors.keys()
     for name, tensor in given.tensors.items():
         np.testing.assert_allclose(found.tensors[name], tensor, rtol=1e-6)
+
+
+def test_numbers_of_a_theta_are_changed_by_path_and_column(tmp_path, monkeypatch):
+    output, added = tmp_path / "changed.safetensors", ["scalars/log_step=-0.5", "controller/out=1"]
+
+    def change(*options):
+        command = ["changed_theta", "universal_generalizing", f"--output={output}", *options]
+        monkeypatch.setattr(sys, "argv", command)
+        changed_theta.main()
+
+    change("--add", *added, "--scale", "controller/out/2=0.5")
+    found, given = read_theta(output), read_theta("universal_generalizing")
+    assert found.training["changed"] == " ".join([*added, "controller/out/2=0.5"])
+    expected = dict(given.tensors) | {"controller/out": given.tensors["controller/out"] + 1}
+    expected["scalars/log_step"] = given.tensors["scalars/log_step"] - 0.5
+    expected["controller/out"][:, 2] *= 0.5
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(found.tensors[name], tensor, rtol=1e-6, err_msg=name)
+    with pytest.raises(SystemExit, match=r"theta has no scalars/step; it has .*scalars/log_step"):
+        change("--add", "scalars/step=1")
 
 
 def test_differences_of_a_comparison_are_paired():
