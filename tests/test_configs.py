@@ -36,6 +36,8 @@ COUNTS = {
     "universal_controller_powers": 20,
     "universal_controller_wide": 20,
     "universal_generalizing": 23,
+    "universal_large": 7,
+    "universal_large_start": 7,
 }
 
 

@@ -1,5 +1,7 @@
 """Laws of orthogonalization: singular values near one, wholly and in a subspace."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -265,3 +267,20 @@ def test_all_matrices_are_orthogonalized_each_in_its_way():
 def test_other_polynomials_are_refused():
     with pytest.raises(ValueError, match="polynomials='cubic'"):
         Orthogonalization(polynomials="cubic")
+
+
+def test_accelerators_wait_for_no_condition_and_find_the_same():
+    x = np.random.default_rng(0).normal(size=(1, 24, 40)).astype("f4")
+    start = start_basis(x.shape, 4)
+    traced = jax.jit(_in_subspace).trace(jnp.asarray(x), start)
+    on_cpu, on_gpu = (
+        traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.case")
+        for platform in ("cpu", "cuda")
+    )
+    assert on_cpu == on_gpu + 1  # the others choose the platform, by a constant
+    _, basis = expected = _in_subspace(jnp.asarray(x), start)
+    always = functools.partial(_in_subspace, jnp.asarray(x))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.lax, "platform_dependent", lambda *, cpu, default: default())
+        for own, begun in ((start, expected), (basis, _in_subspace(jnp.asarray(x), basis))):
+            jax.tree.map(np.testing.assert_array_equal, always(own), begun)

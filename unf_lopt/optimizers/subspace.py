@@ -148,9 +148,9 @@ def _to_polar(gram: Float[Array, "*copies rank rank"]) -> Float[Array, "*copies 
 def _missing(xs: list[jax.Array], bases: list[jax.Array]) -> list[jax.Array]:
     """Where a basis is zero, one that is made from its x; else zeros.
 
-    They are made only if some basis is zero, for many runs at once too: of a plain condition,
-    `vmap` would make both sides at every step. One condition for all, since accelerators wait for
-    each.
+    On CPUs they are made only if some basis is zero, for many runs at once too: of a plain
+    condition, `vmap` would make both sides at every step. On accelerators they always are: to make
+    them takes less than to wait for a condition, which is read on the host.
 
     Args:
       xs: matrices ``[*runs, copies, rows, columns]``.
@@ -170,7 +170,10 @@ def _missing(xs: list[jax.Array], bases: list[jax.Array]) -> list[jax.Array]:
             for x, basis in zip(xs, bases, strict=True)
         ]
 
-    return jax.lax.cond(jnp.any(jnp.array([jnp.any(own) for own in are_zero])), made, none)
+    def if_needed() -> list[jax.Array]:
+        return jax.lax.cond(jnp.any(jnp.array([jnp.any(own) for own in are_zero])), made, none)
+
+    return jax.lax.platform_dependent(cpu=if_needed, default=made)
 
 
 @_missing.def_vmap
