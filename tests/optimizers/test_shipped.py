@@ -19,6 +19,7 @@ GOLDEN: dict[str, list[float]] = {
     "universal": [0.4836, 0.4131, 0.3794, 0.3709],
     "universal_controller": [0.2182, 0.08159, 0.07402, 0.07146],
     "universal_generalizing": [0.1685, 0.07467, 0.07021, 0.06807],
+    "universal_large": [0.1925, 0.08967, 0.07327, 0.07053],
 }
 
 
