@@ -21,7 +21,8 @@ NUMBER_POWER = "power_tensors"
 _ALL_POWERS = (*POWERS, NUMBER_POWER)
 _DECAY = ("log_weight_decay", "slope_weight_decay")
 # What a step may have that thetas without it can go on with.
-_LATER = dict.fromkeys(_ALL_POWERS, 0.0) | dict(zip(_DECAY, (np.log(0.05), 0.0), strict=True))
+_LATER: dict[str, float] = {name: 0.0 for name in _ALL_POWERS}
+_LATER |= {"log_weight_decay": float(np.log(0.05)), "slope_weight_decay": 0.0}
 
 
 def initial_scalars(
