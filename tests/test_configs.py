@@ -7,7 +7,7 @@ import jax
 import pytest
 
 import unf_lopt.register
-from unf_lopt import SpecError, ecosystem
+from unf_lopt import SpecError, ecosystem, evaluation
 from unf_lopt.optimizers import from_description, load_theta
 from unf_lopt.tasks.suite import LARGE
 
@@ -174,3 +174,20 @@ def test_the_large_tasks_are_what_their_config_evaluates_on():
     bound = gin.get_bindings("evaluate")
     assert [family.name for family in bound["tasks"]] == list(LARGE)
     assert len(bound["baselines"]) > 1 and bound["horizon"] % bound["eval_every"] == 0
+
+
+def test_an_evaluation_of_a_training_config_is_on_its_task_and_horizon():
+    read("trained/docs_rnn.gin", "evaluate.eval_every = 10")
+    evaluation.bind_training_config()
+    bound = gin.get_bindings("evaluate")
+    assert (bound["horizon"], bound["eval_every"]) == (200, 10)
+    assert bound["task_family"].name == "RNNLM_docsbytes_Patch16_IRNN64_Embed32"
+    # What an evaluation says of itself stays.
+    read("trained/docs_rnn.gin", "evaluate.horizon = 30", "evaluate.tasks = @held_out()")
+    evaluation.bind_training_config()
+    bound = gin.get_bindings("evaluate", resolve_references=False)
+    assert bound["horizon"] == 30 and "task_family" not in bound
+    read(HELD_OUT)
+    before = gin.get_bindings("evaluate", resolve_references=False)
+    evaluation.bind_training_config()
+    assert gin.get_bindings("evaluate", resolve_references=False) == before

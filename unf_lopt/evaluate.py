@@ -68,6 +68,7 @@ def run() -> None:
     else:
         ecosystem.load_task_modules()  # a configuration may name any task
     ecosystem.parse_flags_and_config(check=settings.check)
+    evaluation.bind_training_config()
     settings.check_kinds("evaluate")
     main_theta = flags.FLAGS.checkpoint or folder or None
     options = {"cache_dir": flags.FLAGS.cache_dir} if flags.FLAGS.cache_dir else {}

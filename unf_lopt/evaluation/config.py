@@ -86,6 +86,27 @@ def bind_run(
     gin.parse_config(list(dict.fromkeys(statements)))
 
 
+def bind_training_config() -> None:
+    """Binds task and horizon of a training's configuration that gin has read.
+
+    Only where it has the macros, and binds no task or horizon of the evaluation itself.
+    """
+    bound = gin.get_bindings("evaluate", resolve_references=False)
+    for name, macro in _FROM_MACROS.items():
+        own = ("task_family", "tasks") if name == "task_family" else (name,)
+        if not any(other in bound for other in own) and _has_macro(macro):
+            with gin.unlock_config():
+                gin.parse_config(f"evaluate.{name} = %{macro}")
+
+
+def _has_macro(name: str) -> bool:
+    try:
+        gin.query_parameter(f"%{name}")
+    except ValueError:
+        return False
+    return True
+
+
 def undescribed_optimizer(folder: str | os.PathLike[str], plugins: Collection[str] = ()) -> Any:
     """The learned optimizer of a run whose theta does not say it, as its configuration has it.
 
