@@ -5,21 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 import unf_lopt
 from unf_lopt.optimizers import card
 
-# Losses after each ten of forty steps on the problem below, by name. A new theta needs a new line:
-# what the failure prints.
+# Geometric means of the losses of each ten of forty steps on the problem below, by name. A new
+# theta needs a new line: what the failure prints.
 GOLDEN: dict[str, list[float]] = {
-    "digits_cnn": [0.2681, 0.116, 0.08487, 0.07992],
-    "digits_mlp": [0.4682, 0.4102, 0.3942, 0.3926],
-    "docs_rnn": [0.535, 0.4809, 0.4513, 0.4412],
-    "docs_transformer": [0.6023, 0.5324, 0.5181, 0.5136],
-    "universal": [0.4836, 0.4131, 0.3794, 0.3709],
-    "universal_controller": [0.2182, 0.08159, 0.07402, 0.07146],
-    "universal_generalizing": [0.1685, 0.07467, 0.07021, 0.06807],
-    "universal_large": [0.1925, 0.08967, 0.07327, 0.07053],
+    "digits_cnn": [0.4669, 0.26, 0.09297, 0.0802],
+    "digits_mlp": [0.5592, 0.4311, 0.3993, 0.3929],
+    "docs_rnn": [0.6493, 0.5039, 0.4627, 0.4442],
+    "docs_transformer": [0.7525, 0.549, 0.5237, 0.5149],
+    "universal": [0.5673, 0.4408, 0.3919, 0.3732],
+    "universal_controller": [0.4331, 0.1443, 0.07652, 0.07257],
+    "universal_generalizing": [0.3823, 0.1495, 0.073, 0.06897],
+    "universal_large": [0.3751, 0.1178, 0.07716, 0.07159],
 }
 
 
@@ -51,11 +52,10 @@ def losses(name):
         return optax.apply_updates(params, updates), state
 
     state, found = transformation.init(params), []
-    for number in range(1, 41):
+    for _ in range(40):
         params, state = step(params, state)
-        if number % 10 == 0:
-            found.append(float(loss_fn(params, inputs, targets)))
-    return found
+        found.append(float(loss_fn(params, inputs, targets)))
+    return scipy.stats.gmean(np.reshape(found, (4, 10)), axis=1).tolist()
 
 
 # Those of one weight space only cannot take the problem above; their cards are tested.
@@ -69,8 +69,8 @@ def test_a_shipped_optimizer_behaves_as_it_did(name):
     message = f'where the theta or the step was changed on purpose: GOLDEN["{name}"] = {shown}'
     assert name in GOLDEN, message
     # While steps are large, compilers' roundings of theta's functional, which is in float32, grow:
-    # early losses are compared less closely.
-    for some, rtol in ((slice(3), 0.5), (slice(3, None), 0.1)):
+    # a loss can double, its mean over ten steps changes by up to an eighth.
+    for some, rtol in ((slice(2), 0.3), (slice(2, None), 0.1)):
         np.testing.assert_allclose(found[some], GOLDEN[name][some], rtol=rtol, err_msg=message)
 
 
