@@ -20,7 +20,7 @@ import numpy as np
 from unf_lopt._types import PyTree
 from unf_lopt.optimizers import read_theta, theta_data
 from unf_lopt.runs import write_whole
-from unf_lopt.symmetry import path_string
+from unf_lopt.symmetry import leaf_paths
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def _changed(theta: PyTree, change: str, operation: Callable[[float, float], flo
       SystemExit: theta has no such number.
     """
     name, _, number = change.partition("=")
-    paths = [path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(theta)]
+    paths = leaf_paths(theta)
     whole, _, column = (name, "", "") if name in paths else name.rpartition("/")
     if whole not in paths:
         raise SystemExit(f"{change}: theta has no {name}; it has {', '.join(paths)}.")

@@ -180,11 +180,14 @@ def _selected(suite: Mapping[str, Maker], only: Sequence[str]) -> tuple[ecosyste
 
 
 @configurable()
-def held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
+def held_out(
+    only: Sequence[str] = ("*",), *, large: bool = False
+) -> tuple[ecosystem.TaskFamily, ...]:
     """The held-out suite, or some of it, for `evaluate.tasks`.
 
     Args:
       only: names of `HELD_OUT`, or patterns such as ``"bytes_*"``.
+      large: whether they are of `LARGE`, the held-out tasks of a size for GPUs, instead.
 
     Returns:
       The task families, in the order of the table.
@@ -192,23 +195,7 @@ def held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
     Raises:
       ValueError: a name or pattern fits none.
     """
-    return _selected(HELD_OUT, only)
-
-
-@configurable()
-def large_held_out(only: Sequence[str] = ("*",)) -> tuple[ecosystem.TaskFamily, ...]:
-    """Held-out tasks of a size for GPUs, or some of them, for `evaluate.tasks`.
-
-    Args:
-      only: names of `LARGE`, or patterns such as ``"bytes_*"``.
-
-    Returns:
-      The task families, in the order of the table.
-
-    Raises:
-      ValueError: a name or pattern fits none.
-    """
-    return _selected(LARGE, only)
+    return _selected(LARGE if large else HELD_OUT, only)
 
 
 @configurable()

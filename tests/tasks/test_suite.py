@@ -15,7 +15,6 @@ from unf_lopt.tasks.suite import (
     LARGE,
     TRAINING,
     held_out,
-    large_held_out,
     suite_family,
     training_suite,
 )
@@ -91,7 +90,7 @@ def test_lines_are_selected_by_name_and_pattern():
     assert [family.name for family in held_out()] == list(HELD_OUT)
     with pytest.raises(ValueError, match=r"only='mlp_\*'.*digits_linear"):
         held_out(("mlp_*",))
-    assert [family.name for family in large_held_out()] == list(LARGE)
+    assert [family.name for family in held_out(large=True)] == list(LARGE)
     assert [family.name for family in training_suite()] == list(TRAINING)
     with pytest.raises(ValueError, match=r"only='bytes_\*'.*bigram"):
         training_suite(("bytes_*",))

@@ -177,6 +177,8 @@ class MixedStep:
           weight_decay: λ in ``W ← W − α·(d + λ·W)``.
         """
         scalars, count = theta["scalars"], state.iteration + 1
+        moment = schedules.Moment(state.iteration, state.num_steps, self.horizon)
+        time = moment.features()
         first_decay, second_decay, nesterov = (
             jax.nn.sigmoid(scalars[f"logit_{name}"]) for name in ("first", "second", "nesterov")
         )
@@ -205,20 +207,21 @@ class MixedStep:
             new = new._replace(running=running)
             debias = (1 - first_decay**count) ** -2, 1 / (1 - second_decay**count)
             changes, factors = self._controlled(
-                self.controller, theta["controller"], found, new, p, loss, debias, self._time(state)
+                self.controller, theta["controller"], found, new, p, loss, debias, time
             )
         agreement = cosine(product / sizes, power / sizes, state.averages.first)
-        steps, log_factors = self._step_sizes(scalars, found, state, agreement, changes)
-        new = new._replace(log_factors=log_factors)
-        weights = schedules.weights(
-            self.mixed[1:], scalars, self._moment(state), changes[:, 1 : len(self.mixed)]
+        steps, log_factors = self._step_sizes(
+            scalars, found, state.log_factors, moment, agreement, changes
         )
+        new = new._replace(log_factors=log_factors)
+        logits = changes[:, 1 : len(self.mixed)]
+        weights = schedules.weights(self.mixed[1:], scalars, moment, logits)
         ahead = [nesterov * own + (1 - nesterov) * own_g for own, own_g in zip(m, g, strict=True)]
         direction, bases = self._mixture(ahead, v, weights, state.bases)
         new = new._replace(bases=bases)
         if self.functional is not None:
             leaves = (g, m, v, p, direction)
-            features = entry_features(self.matrices, unflatten, leaves, found, self._time(state))
+            features = entry_features(self.matrices, unflatten, leaves, found, time)
             output, _ = self.matrices.flatten(self.functional.apply(theta["functional"], features))
             direction = [
                 directions.corrected(d, change[..., 0])
@@ -231,7 +234,7 @@ class MixedStep:
             for i, factor in enumerate(factors)
         ]
         if state.scales is not None:
-            decays = schedules.weight_decays(scalars, self._moment(state), changes[:, -1])
+            decays = schedules.weight_decays(scalars, moment, changes[:, -1])
             rates = steps / state.scales * decays
             updates = self._decayed(updates, p, rates)
         return unflatten(updates), new
@@ -254,15 +257,6 @@ class MixedStep:
         # Squares that overflow have a scale of 0, and 0·∞ would be no number.
         finite = jnp.minimum(power, jnp.finfo(power.dtype).max)
         return jax.tree.map(lambda x: scale * x, grad), scale**2 * finite, scale * product
-
-    def _time(self, state: MixedState) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """What controller and functional know of t/T and T."""
-        share, horizon = self._moment(state).centred()
-        return 4 * share, horizon
-
-    def _moment(self, state: MixedState) -> schedules.Moment:
-        """Where in a run a step is."""
-        return schedules.Moment(state.iteration, state.num_steps, self.horizon)
 
     def _controlled(
         self,
@@ -297,7 +291,8 @@ class MixedStep:
         self,
         scalars: Scalars,
         found: Statistics,
-        state: MixedState,
+        log_factors: Float[Array, " tensors"] | None,
+        moment: schedules.Moment,
         agreement: Float[Array, " tensors"],
         changes: Float[Array, "tensors outputs"],
     ) -> tuple[Float[Array, " tensors"], Float[Array, " tensors"] | None]:
@@ -306,19 +301,19 @@ class MixedStep:
         Args:
           scalars: of theta.
           found: of the gradient and its averages.
-          state: of the last step.
+          log_factors: what they remembered.
+          moment: of the step.
           agreement: the cosine of the gradient and its average before this step.
           changes: the controller's.
         """
-        moment = self._moment(state)
         log_steps = schedules.log_steps(
             self.matrices, scalars, found, moment, sees_extents=self.sees_extents
         )
         log_steps += changes[:, 0]
-        if state.log_factors is None:
+        if log_factors is None:
             return jnp.exp(log_steps), None
         log_factors = hypergradient.next_log_factors(
-            state.log_factors, agreement, scalars, moment.centred(), changes[:, len(self.mixed)]
+            log_factors, agreement, scalars, moment.centred(), changes[:, len(self.mixed)]
         )
         return jnp.exp(log_steps + log_factors), log_factors
 

@@ -47,6 +47,11 @@ class Moment(NamedTuple):
             return jnp.zeros_like(self.num_steps), jnp.zeros_like(self.num_steps)
         return self.share - 0.5, jnp.log(self.num_steps / _REFERENCE_STEPS)
 
+    def features(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """What functionals see of t/T and T, of order one."""
+        share, horizon = self.centred()
+        return 4 * share, horizon
+
 
 def log_steps(
     matrices: Matrices,

@@ -165,10 +165,7 @@ def _missing(xs: list[jax.Array], bases: list[jax.Array]) -> list[jax.Array]:
         ]
 
     def none() -> list[jax.Array]:
-        return [
-            jnp.zeros((*x.shape[:-1], basis.shape[-1]), x.dtype)
-            for x, basis in zip(xs, bases, strict=True)
-        ]
+        return [jnp.zeros(basis.shape, x.dtype) for x, basis in zip(xs, bases, strict=True)]
 
     def if_needed() -> list[jax.Array]:
         return jax.lax.cond(jnp.any(jnp.array([jnp.any(own) for own in are_zero])), made, none)
@@ -180,13 +177,10 @@ def _missing(xs: list[jax.Array], bases: list[jax.Array]) -> list[jax.Array]:
 def _missing_of_many(
     size: int, is_batched: Sequence[Sequence[bool]], *args: list[jax.Array]
 ) -> tuple[list[jax.Array], list[bool]]:
-    xs, bases = (
-        [
-            own if has else jnp.broadcast_to(own, (size, *own.shape))
-            for own, has in zip(arrays, batched, strict=True)
-        ]
-        for arrays, batched in zip(args, is_batched, strict=True)
-    )
+    def batched(own: jax.Array, has: bool) -> jax.Array:
+        return own if has else jnp.broadcast_to(own, (size, *own.shape))
+
+    xs, bases = jax.tree.map(batched, list(args), list(is_batched))
     return _missing(xs, bases), [True] * len(xs)
 
 

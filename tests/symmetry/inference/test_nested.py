@@ -5,25 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.symmetry.inference.nesting import RNG, arrays, nested_of
 from tests.symmetry.zoo.catalogue import CASES
 from unf_lopt import infer_spec, verify_spec
 from unf_lopt.symmetry import SymmetryError
 
 BUILDERS = {case.name: case.build for case in CASES}
-RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 5, 4))
 TURN = np.eye(3)[::-1]
-
-
-def arrays(**shapes):
-    return {name: RNG.normal(size=shape) for name, shape in shapes.items()}
-
-
-def nested_of(loss, params, *args, **options):
-    spec = infer_spec(loss, params, *args, nested=True, **options)
-    assert spec.nest({}) == infer_spec(loss, params, *args, **options)
-    verify_spec(spec, loss, params, *args, maximality=False, **options)
-    return spec.nested
 
 
 # In the zoo: what is nested in what.

@@ -6,21 +6,17 @@ import numpy as np
 import pytest
 from jax import lax
 
-from unf_lopt import infer_spec, verify_spec
+from tests.symmetry.inference.nesting import RNG, arrays, nested_of
+from unf_lopt import infer_spec
 
-RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(2, 5, 5, 3))
 TOKENS = np.array([[0, 2, 1], [3, 3, 0]])
 NHWC = ("NHWC", "HWIO", "NHWC")
 
 
-def arrays(**shapes):
-    return {name: RNG.normal(size=shape) for name, shape in shapes.items()}
-
-
-def convolve(x, w, groups=1, padding="SAME", numbers=NHWC):
+def convolve(x, w, groups=1):
     return lax.conv_general_dilated(
-        x, w, (1, 1), padding, dimension_numbers=numbers, feature_group_count=groups
+        x, w, (1, 1), "SAME", dimension_numbers=NHWC, feature_group_count=groups
     )
 
 
@@ -40,12 +36,6 @@ def ensemble(params, x, **options):
 
 def members(count=3):
     return arrays(first=(count, 3, 3, 3, 4), second=(count, 2, 2, 4, 5), out=(count, 5, 6))
-
-
-def nested_of(loss, params, *args):
-    spec = infer_spec(loss, params, *args, nested=True)
-    verify_spec(spec, loss, params, *args, maximality=False)
-    return spec.nested
 
 
 @pytest.mark.parametrize(

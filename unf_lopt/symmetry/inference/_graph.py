@@ -290,6 +290,11 @@ class AxisGraph:
         return [self.leaf(size, frozen=True) for size in sizes]
 
 
+def is_fixed(node: Node) -> bool:
+    """Whether no permutation of anything that an axis is made of is left."""
+    return all(leaf.frozen or leaf.size == 1 for leaf in _opened(node, (PRODUCT, SUM)))
+
+
 def _opened(node: Node, kinds: tuple[str, ...]) -> Iterator[Node]:
     """An axis, or the parts that it has if it is of these kinds, in order, however deep."""
     pending = [node]

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from unf_lopt.symmetry.inference._graph import LEAF, Node
+from unf_lopt.symmetry.inference._graph import is_fixed
 from unf_lopt.symmetry.inference._jaxprs import shape_of
 from unf_lopt.symmetry.inference._tables import registers
 from unf_lopt.symmetry.inference.rules.contraction import convolved_alone
@@ -143,23 +143,16 @@ def _pieces(step: Step) -> Relations:
     return relations
 
 
-# How many entries the first factor of an axis has, where some have one. Every axis then counts as
-# two, its first factor and the rest, in the places that `first` and `rest` give.
-FACTORS: dict[str, Callable[[Step], list[dict[int, int]]]] = {}
-_factors = registers(FACTORS)
-
-
-def first(axis: int) -> int:
+def _first(axis: int) -> int:
     """The place of an axis's first factor, where all axes have two."""
     return 2 * axis
 
 
-def rest(axis: int) -> int:
+def _rest(axis: int) -> int:
     """The place of what an axis has beside its first factor."""
     return 2 * axis + 1
 
 
-@_factors("conv_general_dilated")
 def _groups(step: Step) -> list[dict[int, int]]:
     """Channels of group after group, of the image, the kernel and the result."""
     params = step.equation.params
@@ -168,6 +161,11 @@ def _groups(step: Step) -> list[dict[int, int]]:
     image = {numbers.lhs_spec[1]: channels, numbers.lhs_spec[0]: batches}
     made = channels * batches  # one of them is 1
     return [image, {numbers.rhs_spec[0]: made}, {numbers.out_spec[1]: made}]
+
+
+# How many entries the first factor of an axis has, where some have one. Every axis then counts as
+# two, its first factor and the rest, one after the other.
+FACTORS: dict[str, Callable[[Step], list[dict[int, int]]]] = {"conv_general_dilated": _groups}
 
 
 @_rule("conv_general_dilated")
@@ -179,14 +177,14 @@ def _convolution(step: Step) -> Relations:
     (new_batch, new_channel, *new_space) = numbers.out_spec
     grouped = batch if params["batch_group_count"] > 1 else channel
     kept = [
-        (rest(old), rest(new))
+        (_rest(old), _rest(new))
         for number, (old, k, new) in enumerate(zip(space, window, new_space, strict=True))
         if convolved_alone(params, number, step.inputs[1][k].size)
     ]
     return [
-        (0, 1, [(rest(channel), rest(in_channel)), (first(grouped), first(out_channel))]),
-        (0, 2, [(rest(batch), rest(new_batch)), (first(grouped), first(new_channel)), *kept]),
-        (1, 2, [(f(out_channel), f(new_channel)) for f in (first, rest)]),
+        (0, 1, [(_rest(channel), _rest(in_channel)), (_first(grouped), _first(out_channel))]),
+        (0, 2, [(_rest(batch), _rest(new_batch)), (_first(grouped), _first(new_channel)), *kept]),
+        (1, 2, [(f(out_channel), f(new_channel)) for f in (_first, _rest)]),
     ]
 
 
@@ -205,7 +203,7 @@ def _gather(step: Step) -> Relations:
     params, (operand, indices), (result,) = step.equation.params, step.inputs, step.outputs
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
     picked = (p for p in numbers.start_index_map if operand[p].size != sizes[p])
-    if not all(_is_frozen(operand[p]) for p in picked):
+    if not all(is_fixed(operand[p]) for p in picked):
         return []
     gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     left = (p for p in range(len(operand)) if p not in gone)
@@ -224,11 +222,6 @@ def _gather(step: Step) -> Relations:
         (0, 2, [*whole, *((p, of_indices[q]) for p, q in batches)]),
         (1, 2, [*of_indices.items()]),
     ]
-
-
-def _is_frozen(node: Node) -> bool:
-    node = node.find()
-    return node.frozen if node.kind is LEAF else all(map(_is_frozen, node.parts))
 
 
 @_rule("dynamic_slice")

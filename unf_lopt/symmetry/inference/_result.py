@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from unf_lopt.symmetry import _axes
 from unf_lopt.symmetry._axes import Axis, Product, Sum
 from unf_lopt.symmetry._spec import PermutationSpec
-from unf_lopt.symmetry.inference._graph import LEAF, SUM, AxisGraph, Node
+from unf_lopt.symmetry.inference._graph import LEAF, SUM, AxisGraph, Node, is_fixed
 
 
 class AxisReader:
@@ -38,12 +38,12 @@ class AxisReader:
     def read(self, node: Node) -> Axis:
         """The axis of a node; every space that it names gets its size in ``sizes``."""
         node = node.find()
-        if node.kind is SUM and not self._is_fixed(node):
+        if node.kind is SUM and not is_fixed(node):
             return self._read_sum(node)
         factors: list[Axis] = []
-        for is_fixed, group in itertools.groupby(self._graph.factors(node), self._is_fixed):
+        for fixed, group in itertools.groupby(self._graph.factors(node), is_fixed):
             run = list(group)
-            factors += self._read_fixed(run) if is_fixed else map(self._read_free, run)
+            factors += self._read_fixed(run) if fixed else map(self._read_free, run)
         return _product(factors)
 
     def _read_free(self, node: Node) -> Axis:
@@ -60,9 +60,9 @@ class AxisReader:
     def _read_sum(self, node: Node) -> Axis:
         segments = [segment.find() for segment in self._graph.segments(node)]
         terms: list[Axis] = []
-        for is_fixed, group in itertools.groupby(segments, self._is_fixed):
+        for fixed, group in itertools.groupby(segments, is_fixed):
             run = list(group)
-            if is_fixed and len(run) > 1:
+            if fixed and len(run) > 1:
                 size = sum(segment.size for segment in run)
                 terms.append(self._name("+".join(map(node_key, run)), size, fixed=True))
             else:
@@ -74,16 +74,13 @@ class AxisReader:
 
     def _fixed_runs(self, node: Node) -> Iterator[tuple[str, ...]]:
         factors = self._graph.factors(node)
-        for is_fixed, run in itertools.groupby(factors, self._is_fixed):
-            if is_fixed:
+        for fixed, run in itertools.groupby(factors, is_fixed):
+            if fixed:
                 yield tuple(map(node_key, run))
         for factor in factors:
-            if factor.find().kind is SUM and not self._is_fixed(factor):
+            if factor.find().kind is SUM and not is_fixed(factor):
                 for segment in self._graph.segments(factor):
                     yield from self._fixed_runs(segment)
-
-    def _is_fixed(self, node: Node) -> bool:
-        return all(leaf.frozen or leaf.size == 1 for leaf in self._graph.leaves(node))
 
     def _name(self, key: str, size: int, fixed: bool = False) -> str:
         self.sizes[key] = size

@@ -15,7 +15,7 @@ from jax.extend import core
 from unf_lopt.symmetry.inference import _key_flow, _source
 from unf_lopt.symmetry.inference._constants import Constant, Pattern, entries_of, pattern_of
 from unf_lopt.symmetry.inference._folding import folded
-from unf_lopt.symmetry.inference._graph import AxisGraph, Node
+from unf_lopt.symmetry.inference._graph import AxisGraph, Node, is_fixed
 from unf_lopt.symmetry.inference._jaxprs import aval_of, opened, shape_of
 from unf_lopt.symmetry.inference._reads import is_live, read_variables
 from unf_lopt.symmetry.inference._uniform import uniform_axes
@@ -264,7 +264,7 @@ class Walker:
         if self._may_be_marked(aval_of(equation.outvars[0]).dtype):
             pattern = pattern_of(entries)
             lost = (node for axis, node in enumerate(axes) if pattern.is_frozen(axis))
-            if all(leaf.frozen or leaf.size == 1 for n in lost for leaf in self.graph.leaves(n)):
+            if all(map(is_fixed, lost)):
                 return [self._patterned(axes, entries, are_numbers, pattern)]
         return [Constant.of(axes, entries, are_numbers)]
 
