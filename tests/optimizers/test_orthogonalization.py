@@ -283,4 +283,7 @@ def test_accelerators_wait_for_no_condition_and_find_the_same():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax.lax, "platform_dependent", lambda *, cpu, default: default())
         for own, begun in ((start, expected), (basis, _in_subspace(jnp.asarray(x), basis))):
-            jax.tree.map(np.testing.assert_array_equal, always(own), begun)
+            # Compiled apart, products are summed in another order.
+            jax.tree.map(
+                functools.partial(np.testing.assert_allclose, atol=1e-4), always(own), begun
+            )

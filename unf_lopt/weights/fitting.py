@@ -167,12 +167,17 @@ def _fit_estimator(
 def _fit_network(
     kind: Predictor, target: Target, zoo: Zoo, split: Split, options: FitOptions, seed: int
 ) -> list[tuple[float, Fitted]]:
-    weights = standardized(zoo.params, split.train)
+    seen = jax.device_get(jax.jit(jax.vmap(kind.seen))(standardized(zoo.params, split.train)))
     labels, scale = _scaled(target, zoo.labels, split.train)
     network = network_of(zoo.spec, kind, options.width, target.outputs)
     apply = jax.vmap(network.apply, (None, 0))
     init_key, key = jax.random.split(jax.random.key(seed))
-    params = network.init(init_key, {path: x[0] for path, x in weights.items()})
+
+    # Models are arguments of the programs: a whole zoo as a constant takes long to compile.
+    def of(rows: Any) -> PyTree:
+        return jax.tree.map(lambda x: x[rows], seen)
+
+    params = network.init(init_key, of(0))
 
     def loss(params: PyTree, own: PyTree, own_labels: jax.Array) -> jax.Array:
         return target.loss(apply(params, own), own_labels)
@@ -189,10 +194,6 @@ def _fit_network(
         return optax.apply_updates(params, updates), state
 
     outputs_of = jax.jit(apply)
-
-    # Models are arguments of the programs: a whole zoo as a constant takes long to compile.
-    def of(rows: np.ndarray) -> dict[str, np.ndarray]:
-        return {path: x[rows] for path, x in weights.items()}
 
     def step(params: PyTree, state: Any, rate: float, rows: np.ndarray, key: jax.Array) -> Any:
         return update(params, state, rate, of(rows), jnp.asarray(labels[rows]), key)

@@ -24,14 +24,20 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 RATES = (1e-3, 3e-3, 1e-2)
 
 
+def _weights(weights: Weights) -> Weights:
+    return weights
+
+
 @dataclasses.dataclass(frozen=True)
 class Predictor:
     """A way to predict from weights, tuned over three settings.
 
     Attributes:
       title: what a reader calls it.
-      network: ``network(spec, width, outputs)`` gives a Haiku function from a model's weights, by
-        the spec's paths and standardized, to ``[outputs]``; None for one of scikit-learn's.
+      network: ``network(spec, width, outputs)`` gives a Haiku function from what it sees of a model
+        to ``[outputs]``; None for one of scikit-learn's.
+      seen: what a network sees of a model's weights, by the spec's paths and standardized. It is
+        computed once for all models, unless they are `augmented`.
       estimator: ``estimator(setting, is_class)`` gives scikit-learn's estimator on features; None
         for a network.
       features: what such an estimator sees of all models' parameters, ``[models, features]``.
@@ -41,7 +47,8 @@ class Predictor:
     """
 
     title: str
-    network: Callable[[PermutationSpec, int, int], Callable[[Weights], jax.Array]] | None = None
+    network: Callable[[PermutationSpec, int, int], Callable[[Any], jax.Array]] | None = None
+    seen: Callable[[Weights], Any] = _weights
     estimator: Callable[[float, bool], Any] | None = None
     features: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None
     settings: Sequence[float] = RATES
@@ -121,8 +128,8 @@ def _deep_sets(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Wei
     return predict
 
 
-def _statnn(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Weights], jax.Array]:
-    return lambda weights: hk.nets.MLP([4 * width, 4 * width, outputs])(statistics(weights))
+def _statnn(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Any], jax.Array]:
+    return hk.nets.MLP([4 * width, 4 * width, outputs])
 
 
 def _flat(spec: PermutationSpec, width: int, outputs: int) -> Callable[[Weights], jax.Array]:
@@ -166,16 +173,22 @@ PREDICTORS: dict[str, Predictor] = {
     "unf": Predictor("UNF", _unf("exchangeable")),
     "dwsnets": Predictor("DWSNets", _unf("free")),
     "deep_sets": Predictor("Deep Sets", _deep_sets),
-    "statnn": Predictor("STATNN", _statnn),
+    "statnn": Predictor("STATNN", _statnn, statistics),
     "mlp": Predictor("MLP on flat weights", _flat, invariant=False),
     "mlp_augmented": Predictor(
         "MLP on flat weights, units permuted", _flat, augmented=True, invariant=False
     ),
     "ridge": Predictor(
-        "ridge regression on statistics", None, _ridge, features_of, settings=(0.1, 1.0, 10.0)
+        "ridge regression on statistics",
+        estimator=_ridge,
+        features=features_of,
+        settings=(0.1, 1.0, 10.0)
     ),
     "boosting": Predictor(
-        "gradient boosting on statistics", None, _boosting, features_of, settings=(0.03, 0.1, 0.3)
+        "gradient boosting on statistics",
+        estimator=_boosting,
+        features=features_of,
+        settings=(0.03, 0.1, 0.3),
     ),
     "linear": Predictor(
         "linear probe of flat weights",
@@ -195,11 +208,11 @@ def standardized(
 
 
 def network_of(spec: PermutationSpec, kind: Predictor, width: int, outputs: int) -> hk.Transformed:
-    """A predictor's network as a pair of functions of a model's weights."""
+    """A predictor's network as a pair of functions of what it sees of a model."""
     if kind.network is None:
         raise ValueError(f"{kind.title} is no network.")
     make = kind.network
-    return hk.without_apply_rng(hk.transform(lambda weights: make(spec, width, outputs)(weights)))
+    return hk.without_apply_rng(hk.transform(lambda seen: make(spec, width, outputs)(seen)))
 
 
 def permuted(spec: PermutationSpec, weights: PyTree, key: jax.Array) -> PyTree:
