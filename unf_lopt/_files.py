@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import pathlib
 
@@ -18,3 +20,14 @@ def write_whole(path: pathlib.Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@functools.cache
+def digest_of_code(places: tuple[str, ...]) -> str:
+    """The SHA-256 of the package's code in some of its files and folders."""
+    root, digest = pathlib.Path(__file__).parent, hashlib.sha256()
+    for place in places:
+        path = root / place
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """``python -m unf_lopt.predict``: what do the weights of a network say about it?
 
 Trains a zoo of small networks, fits predictors to their weights, and writes a page that compares
-them. A killed command keeps the shards of models that it finished.
+them. A killed command keeps the shards of models and the fits that it finished.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def run() -> None:
         num_splits=given.splits,
         num_train=given.num_train,
         options=fitting,
+        folder=folder / "fits",
         report=_fitted,
     )
     page = weights.write_comparison(folder, zoo, comparison)

@@ -154,6 +154,33 @@ def test_a_comparison_is_written(tmp_path):
         compare(zoo, ())
 
 
+def test_finished_fits_are_kept(tmp_path, monkeypatch):
+    zoo, names = random_zoo(), ("ridge", "statnn")
+    calls = []
+
+    def watched(name, *others, **options):
+        calls.append(name)
+        return fit(name, *others, **options)
+
+    monkeypatch.setattr(comparison, "fit", watched)
+
+    def found(zoo=zoo, options=QUICK):
+        calls.clear()
+        made = compare(zoo, names, num_splits=2, options=options, folder=tmp_path)
+        return [(own.scores, own.settings, own.predicted.tolist()) for own in made.scores]
+
+    first = found()
+    assert calls == [*names, *names] and first == found() and calls == []
+    damaged = next(tmp_path.glob("statnn_1-*"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert first == found() and calls == ["statnn"]
+    # Other models, labels or options are other fits.
+    found(options=FitOptions(width=4, epochs=2))
+    assert calls == [*names, *names]
+    found(random_zoo(label="numbers"))
+    assert calls == [*names, *names]
+
+
 def test_the_command(tmp_path, capsys):
     folder = f"--dir={tmp_path / 'zoo'}"
     settings = '--settings={"hidden": 3, "num_steps": 2}'

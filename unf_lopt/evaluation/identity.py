@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import importlib.metadata
 import json
 import os
-import pathlib
 import platform
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +15,7 @@ import numpy as np
 
 import unf_lopt
 from unf_lopt import ecosystem
+from unf_lopt._files import digest_of_code
 from unf_lopt.evaluation.contestants import LEARNED, Contestant
 from unf_lopt.evaluation.population import initial_problems
 from unf_lopt.evaluation.protocol import Protocol
@@ -98,16 +96,6 @@ def run_key(
         "versions": versions(),
         "device": device(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "code": _digest_of_code(code),
+        "code": digest_of_code(code),
     }
     return json.dumps(said, sort_keys=True)
-
-
-@functools.cache
-def _digest_of_code(places: tuple[str, ...]) -> str:
-    root, digest = pathlib.Path(unf_lopt.__file__).parent, hashlib.sha256()
-    for place in places:
-        path = root / place
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()

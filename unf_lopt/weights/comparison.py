@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.metadata
 import itertools
 import json
 import pathlib
@@ -13,13 +15,16 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float, Shaped
 
-from unf_lopt.runs import write_whole
-from unf_lopt.weights.fitting import FitOptions, fit, split_models
+from unf_lopt._files import digest_of_code
+from unf_lopt._version import __version__
+from unf_lopt.runs import RunError, checksum, read_json, write_whole
+from unf_lopt.weights.fitting import FitOptions, Fitted, Split, fit, split_models
 from unf_lopt.weights.measures import target_of
 from unf_lopt.weights.predictors import predictor
 from unf_lopt.weights.zoo import Zoo
 
 _CONFIDENCE = 0.95
+_PACKAGES = ("jax", "numpy", "optax", "scikit-learn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +121,7 @@ def compare(
     num_splits: int = 5,
     num_train: int | None = None,
     options: FitOptions = FitOptions(),  # noqa: B008 (immutable)
+    folder: str | pathlib.Path | None = None,
     report: Callable[[str, int, float], None] = lambda name, split, score: None,
 ) -> Comparison:
     """Fits every predictor on every split.
@@ -126,6 +132,8 @@ def compare(
       num_splits: random splits by model, or by the zoo's groups, the same for all.
       num_train: models to train on; None for all that are left by validation and test.
       options: of networks.
+      folder: where every finished fit is kept, and read from by a later call whose zoo, numbers
+        and versions are the same; None keeps none.
       report: called with a predictor's name, the split's number and its score.
 
     Raises:
@@ -142,8 +150,9 @@ def compare(
         for seed in range(num_splits)
     ]
     found = {name: [] for name in names}
+    kept = None if folder is None else _Kept(pathlib.Path(folder), zoo, options)
     for (number, split), name in itertools.product(enumerate(splits), names):
-        fitted = fit(name, zoo, split, options, seed=number)
+        fitted = (kept.fit if kept else fit)(name, zoo, split, options, number)
         report(name, number, fitted.score)
         found[name].append(fitted)
     scores = tuple(
@@ -163,6 +172,45 @@ def compare(
         zoo.labels[splits[0].test],
         scores,
     )
+
+
+class _Kept:
+    """Finished fits in files, whose names have a digest of all that they depend on."""
+
+    def __init__(self, folder: pathlib.Path, zoo: Zoo, options: FitOptions):
+        models = hashlib.sha256(zoo.spec.to_json().encode())
+        for array in (*zoo.params.values(), zoo.labels):
+            models.update(np.ascontiguousarray(array))
+        self._folder = folder
+        self._said = {
+            "zoo": models.hexdigest(),
+            "options": dataclasses.asdict(options),
+            "versions": {"unf_lopt": __version__, **{name: _version(name) for name in _PACKAGES}},
+            "code": digest_of_code(("layers", "symmetry", "weights")),
+        }
+
+    def fit(self, name: str, zoo: Zoo, split: Split, options: FitOptions, seed: int) -> Fitted:
+        """As :func:`fit`; read if it is there."""
+        rows = [checksum(np.ascontiguousarray(part, np.int64)) for part in split]
+        said = json.dumps({"predictor": name, "rows": rows, "seed": seed, **self._said})
+        path = self._folder / f"{name}_{seed}-{checksum(said.encode())[:16]}.json"
+        try:
+            found = read_json(path)
+            return Fitted(**{**found, "outputs": np.asarray(found["outputs"])})
+        except (RunError, OSError, KeyError, TypeError):
+            pass  # not there, or not whole: it is made
+        fitted = fit(name, zoo, split, options, seed)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        plain = {**fitted._asdict(), "outputs": fitted.outputs.tolist()}
+        write_whole(path, json.dumps(plain).encode())
+        return fitted
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None  # scikit-learn, which networks do without
 
 
 def write_comparison(folder: str | pathlib.Path, zoo: Zoo, comparison: Comparison) -> pathlib.Path:

@@ -182,7 +182,7 @@ PREDICTORS: dict[str, Predictor] = {
         "ridge regression on statistics",
         estimator=_ridge,
         features=features_of,
-        settings=(0.1, 1.0, 10.0)
+        settings=(0.1, 1.0, 10.0),
     ),
     "boosting": Predictor(
         "gradient boosting on statistics",
