@@ -83,11 +83,11 @@ def slow_loss(lopt, theta, key, horizon, objective):
         first = loss if first is None else first
         if number >= int(objective.start * horizon):
             bounded = float(jnp.minimum(loss, 3 * first))
-            values.append(np.log(bounded + 1e-3) if objective.kind == "log" else bounded)
+            values.append(np.log(bounded + objective.offset) if objective.kind == "log" else bounded)
     return np.mean(values)
 
 
-@pytest.mark.parametrize("objective", [Objective("log", 0.5), Objective("mean")])
+@pytest.mark.parametrize("objective", [Objective("log", 0.5, offset=0.1), Objective("mean")])
 def test_horizon_es_is_the_slow_estimate(lopt, weights, objective):
     estimator = HorizonES(FAMILY, lopt, LONG, objective, num_pairs=2, std=STD)
     out, _ = estimator.compute_gradient_estimate(
@@ -262,6 +262,8 @@ def test_objectives():
         (lambda: Objective("median"), "objective.kind='median'"),
         (lambda: Objective(start=1.5), r"objective.start=1\.5"),
         (lambda: Objective(split="test"), "objective.split='test'"),
+        (lambda: Objective(offset=0.0), r"objective.offset=0\.0: must be a positive number"),
+        (lambda: Objective(offset=float("nan")), "objective.offset=nan"),
         (lambda: Horizons(0, 5), "horizons.shortest=0"),
         (lambda: Horizons(7, 5), "shortest=7 is more than longest=5"),
         (lambda: HorizonES(FAMILY, None, LONG, num_pairs=0), r"HorizonES\(num_pairs=0\)"),

@@ -68,7 +68,8 @@ def test_it_is_the_slope_of_the_loss_along_the_step_before():
     share = float(-(NUM_STEPS / 2 - 1) / NUM_STEPS)
     growth = SCALARS["growth"] + SCALARS["slope_growth"] * share
     gain = jnp.exp(SCALARS["log_gain"] + SCALARS["gain_horizon"] * np.log(NUM_STEPS / 200))
-    agreement = (jnp.arctanh(change / gain) - growth) / jnp.exp(SCALARS["log_sharpness"])
+    pull = change / gain + SCALARS["root_leak"] ** 2 * state.log_factors
+    agreement = (jnp.arctanh(pull) - growth) / jnp.exp(SCALARS["log_sharpness"])
     lengths = [
         np.linalg.norm(g) * np.linalg.norm(d)
         for g, d in zip(CHAIN.spec.flatten(second)[0], CHAIN.spec.flatten(step)[0], strict=True)
@@ -100,6 +101,18 @@ def test_a_factor_is_bounded_and_changes_by_at_most_the_gain(agreements, change)
     assert np.all(np.abs(new) <= np.exp(SCALARS["log_gain"]) * (1 + 1e-6))
     far = next_log_factors(old + 100, jnp.array(agreements), SCALARS, TIME)
     np.testing.assert_array_equal(far, np.full(len(agreements), LARGEST_LOG_FACTOR, "f4"))
+
+
+@given(agreement=st.floats(-1, 1), change=st.floats(-1, 1), leak=st.floats(0.1, 1))
+def test_what_is_the_same_at_every_step_sums_up_to_what_the_leak_lets_it(agreement, change, leak):
+    scalars = {**SCALARS, "root_leak": jnp.sqrt(leak), "log_gain": jnp.log(0.5)}
+    agreements, factors = jnp.full(1, agreement), [jnp.zeros(1)]
+    for _ in range(40):
+        factors.append(next_log_factors(factors[-1], agreements, scalars, TIME, change))
+    pull = np.tanh(agreement + SCALARS["growth"] + change)
+    expected = pull / leak * (1 - (1 - 0.5 * leak) ** np.arange(41))
+    np.testing.assert_allclose(np.ravel(factors), expected, rtol=1e-3, atol=1e-5)
+    assert np.all(np.abs(factors) <= 1 / leak)
 
 
 @pytest.mark.parametrize("make", [mixed_step, unf_controller])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from unf_lopt import ecosystem
 from unf_lopt._options import check_option
 from unf_lopt.ecosystem.gin_decorator import REQUIRED, configurable
 
-# Added to a loss under the logarithm: below it, lower losses count for less and less.
+# Added to a loss under the logarithm, unless another offset is chosen.
 LOG_OFFSET = 1e-3
 # A loss is bounded by its own start, so that a run that diverges cannot drown the others.
 _LARGEST_RATIO = 3.0
@@ -29,26 +30,30 @@ class Objective:
     bound: the same for every optimizer.
 
     Attributes:
-      kind: ``"mean"``: φ(l) = l; ``"log"``: φ(l) = log(l + 0.001), with which every factor
-        counts the same, however small the loss is already.
+      kind: ``"mean"``: φ(l) = l; ``"log"``: φ(l) = log(l + ε), with which every factor counts the
+        same, however small the loss is already.
       start: steps count from this share of the run; 0 for all of them, 1 for the last alone (the
         loss at the end of the horizon: Zhou et al., arXiv 2402.05232, appendix C.2).
       split: of whose batches the loss is; ``"inner_valid"`` costs one more loss a counted step.
+      offset: ε; below it, lower losses count for less and less.
 
     Raises:
-      ValueError: at construction, for a kind or split that there is not, or a share outside of
-        [0, 1].
+      ValueError: at construction, for a kind or split that there is not, a share outside of
+        [0, 1], or an offset that is not positive.
     """
 
     kind: str = "log"
     start: float = 0.0
     split: str = "train"
+    offset: float = LOG_OFFSET
 
     def __post_init__(self) -> None:
         check_option("objective.kind", self.kind, KINDS)
         check_option("objective.split", self.split, SPLITS)
         if not 0 <= self.start <= 1:
             raise ValueError(f"objective.start={self.start}: must be from 0 to 1.")
+        if not 0 < self.offset < math.inf:
+            raise ValueError(f"objective.offset={self.offset}: must be a positive number.")
 
     def counts(
         self, step: Int[Array, "*steps"], horizon: Float[Array, ""]
@@ -77,30 +82,36 @@ class Objective:
         """φ(loss)."""
         if self.kind == "mean":
             return loss
-        return jnp.log(jnp.maximum(loss, 0.0) + LOG_OFFSET)
+        return jnp.log(jnp.maximum(loss, 0.0) + self.offset)
 
 
 @configurable()
-def objective(kind: str = "log", start: float = 0.0, split: str = "train") -> Objective:
+def objective(
+    kind: str = "log", start: float = 0.0, split: str = "train", offset: float = LOG_OFFSET
+) -> Objective:
     """What outer training lowers, see :class:`Objective`.
 
     Args:
       kind: ``"mean"`` or ``"log"``.
       start: steps count from this share of a run.
       split: ``"train"`` or ``"inner_valid"``.
+      offset: what is added to losses under the logarithm.
     """
-    return Objective(kind, start, split)
+    return Objective(kind, start, split, offset)
 
 
 @configurable()
-def with_objective(task_family: Any = REQUIRED, kind: str = "log") -> Any:
+def with_objective(
+    task_family: Any = REQUIRED, kind: str = "log", offset: float = LOG_OFFSET
+) -> Any:
     """A task family whose meta-loss the ecosystem's own estimators transform.
 
     They pass every loss through ``task.normalizer`` before they average it, on both versions.
 
     Args:
       task_family: a `TaskFamily`.
-      kind: ``"mean"``: as it is; ``"log"``: ``log(normalizer(loss) + 0.001)``.
+      kind: ``"mean"``: as it is; ``"log"``: ``log(normalizer(loss) + offset)``.
+      offset: what is added to losses under the logarithm.
 
     Returns:
       A family with the same name, data and tasks.
@@ -113,7 +124,7 @@ def with_objective(task_family: Any = REQUIRED, kind: str = "log") -> Any:
             f"with_objective(task_family={type(task_family).__name__}): must be a task family, "
             "such as @digits_mlp_family()."
         )
-    chosen = Objective(kind)
+    chosen = Objective(kind, offset=offset)
     family = copy.copy(task_family)
     make = task_family.task_fn
 

@@ -16,6 +16,8 @@ from jaxtyping import Array, Float
 
 # A factor lies between e^-this and e^this.
 LARGEST_LOG_FACTOR = 8.0
+# The square root of λ, which is not negative.
+LEAK = "root_leak"
 
 
 def initial_scalars() -> dict[str, float]:
@@ -26,6 +28,7 @@ def initial_scalars() -> dict[str, float]:
         "log_sharpness": 0.0,
         "growth": 0.05,
         "slope_growth": -0.5,
+        LEAK: float(np.sqrt(0.2)),
     }
 
 
@@ -41,14 +44,18 @@ def next_log_factors(
     time: tuple[Float[Array, ""], Float[Array, ""]],
     change: Float[Array, " tensors"] | float = 0.0,
 ) -> Float[Array, " tensors"]:
-    """``log r ← log r + κ·tanh(s·a + b + o)``, within bounds, for every tensor.
+    """``log r ← log r + κ·(tanh(s·a + b + o) − λ·log r)``, within bounds, for every tensor.
+
+    With λ a factor forgets: what is a little too large or too small at every step, as where
+    gradients are mostly noise, sums up to at most ``1/λ`` of it and not over the whole run.
 
     Args:
       old: log r.
       agreement: a, the cosine of the gradient and its average before this step.
       scalars: with ``log_gain`` and ``gain_horizon``, of which κ is a power of the horizon,
-        ``log_sharpness``, the logarithm of s, and ``growth`` and ``slope_growth``, of which b is a
-        line: what a factor does where gradients have nothing to do with each other.
+        ``log_sharpness``, the logarithm of s, ``root_leak``, whose square is λ, and ``growth`` and
+        ``slope_growth``, of which b is a line: what a factor does where gradients have nothing to
+        do with each other.
       time: the share of the run less a half, and the logarithm of the horizon over what steps are
         set for.
       change: o, what a controller adds.
@@ -57,5 +64,6 @@ def next_log_factors(
     growth = scalars["growth"] + scalars["slope_growth"] * share
     gain = jnp.exp(scalars["log_gain"] + scalars["gain_horizon"] * horizon)
     sharpness = jnp.exp(scalars["log_sharpness"])
-    new = old + gain * jnp.tanh(sharpness * agreement + growth + change)
+    pull = jnp.tanh(sharpness * agreement + growth + change) - scalars[LEAK] ** 2 * old
+    new = old + gain * pull
     return jnp.clip(new, -LARGEST_LOG_FACTOR, LARGEST_LOG_FACTOR).astype(old.dtype)

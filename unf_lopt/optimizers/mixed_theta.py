@@ -21,7 +21,7 @@ NUMBER_POWER = "power_tensors"
 _ALL_POWERS = (*POWERS, NUMBER_POWER)
 _DECAY = ("log_weight_decay", "slope_weight_decay")
 # What a step may have that thetas without it can go on with.
-_LATER: dict[str, float] = {name: 0.0 for name in _ALL_POWERS}
+_LATER: dict[str, float] = {name: 0.0 for name in (*_ALL_POWERS, hypergradient.LEAK)}
 _LATER |= {"log_weight_decay": float(np.log(0.05)), "slope_weight_decay": 0.0}
 
 
@@ -43,8 +43,8 @@ def initial_scalars(
       from start to end;
     - ``power_rows``, ``power_columns``, ``power_window``, ``power_tensors``: ηs, likewise;
     - ``log_weight_decay``, ``slope_weight_decay``: log λ at the middle, and from start to end;
-    - ``log_gain``, ``gain_horizon``, ``log_sharpness``, ``growth``, ``slope_growth``: see
-      :func:`hypergradient.next_log_factors`.
+    - ``log_gain``, ``gain_horizon``, ``log_sharpness``, ``growth``, ``slope_growth``,
+      ``root_leak``: see :func:`hypergradient.next_log_factors`.
 
     Args:
       mixed: the names of the directions.
@@ -105,9 +105,9 @@ def initial_theta(
 
 
 def grown(tensors: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:
-    """Theta of a step without extents or a learned weight decay, as that of one with them.
+    """Theta of a step without extents, a leak or a learned weight decay, as that of one with them.
 
-    Extents have no effect at first; weight decay begins as it is set by hand, and a controller
+    Extents and the leak have no effect at first; weight decay begins as it is set by hand, and a controller
     does not change it.
 
     Args:
