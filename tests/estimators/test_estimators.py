@@ -82,8 +82,8 @@ def slow_loss(lopt, theta, key, horizon, objective):
         loss, opt_state = slow_step(lopt)(theta, opt_state, batch)
         first = loss if first is None else first
         if number >= int(objective.start * horizon):
-            bounded = float(jnp.minimum(loss, 3 * first))
-            values.append(np.log(bounded + objective.offset) if objective.kind == "log" else bounded)
+            own = float(jnp.minimum(loss, 3 * first))
+            values.append(np.log(own + objective.offset) if objective.kind == "log" else own)
     return np.mean(values)
 
 

@@ -107,8 +107,8 @@ def initial_theta(
 def grown(tensors: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:
     """Theta of a step without extents, a leak or a learned weight decay, as that of one with them.
 
-    Extents and the leak have no effect at first; weight decay begins as it is set by hand, and a controller
-    does not change it.
+    Extents and the leak have no effect at first; weight decay begins as it is set by hand, and a
+    controller does not change it.
 
     Args:
       tensors: theta's numbers by path, such as ``scalars/log_step``.
