@@ -22,10 +22,12 @@ PREPARED = {
     "lm1b_rnn": ("lm1b", "RNNLM_docsbytes_Patch16_IRNN64_Embed32"),
     "lm1b_transformer": ("lm1b", "TransformerLM_docsbytes_Patch8_2layer_32width"),
 }
-SMALL, MIXED, FINETUNE = "small.gin", "mixed.gin", "finetune.gin"  # go with every experiment
+SMALL, CONTROLLER = "small.gin", "controller.gin"
+MIXED, FINETUNE = "mixed.gin", "finetune.gin"
+AFTER = {SMALL, CONTROLLER, MIXED, FINETUNE}  # go with every experiment
 EVALUATED = HELD_OUT, HELD_OUT_LARGE = "held_out.gin", "held_out_large.gin"  # not trained
 PREPARED_CONFIGS = [f"{name}.gin" for name in PREPARED]
-OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, SMALL, MIXED, FINETUNE, *EVALUATED})
+OFFLINE_CONFIGS = sorted({*EXPERIMENTS} - {*PREPARED_CONFIGS, *AFTER, *EVALUATED})
 TRAINED = sorted(path.stem for path in (FOLDER / "trained").glob("*.gin"))
 # Kinds of task that they are trained on, if not one.
 COUNTS = {

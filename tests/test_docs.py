@@ -24,6 +24,8 @@ PAGES = {
         *sorted((ROOT / "docs").glob("*.md")),
     )
 }
+# Configurations whose estimators see whole inner runs.
+WHOLE_RUNS = ("mixed.gin", "controller.gin", "finetune.gin")
 TINY_MIXED = ("SHORTEST_HORIZON = 3", "HorizonES.num_pairs = 2", "unf_controller.width = 4")
 # In this order: a command may use the folder that one before it made.
 RUN = (
@@ -90,7 +92,7 @@ def test_commands_of_ours_run(tmp_path):
         arguments = shlex.split(command)
         name = arguments[2].removeprefix("unf_lopt.")
         arguments += TINY_SETTINGS[name]
-        if name == "train" and ("mixed.gin" in command or "finetune.gin" in command):
+        if name == "train" and any(own in command for own in WHOLE_RUNS):
             arguments += [f"--gin_bindings={binding}" for binding in TINY_MIXED]
         if name == "evaluate" and "held_out.gin" in command:
             arguments += ["--gin_bindings=held_out.only = ('digits_linear',)"]
