@@ -13,7 +13,7 @@ from unf_lopt.optimizers import card
 # Geometric means of the losses of each ten of forty steps on the problem below, by name. A new
 # theta needs a new line: what the failure prints.
 GOLDEN: dict[str, list[float]] = {
-    "digits_cnn": [0.4669, 0.26, 0.09297, 0.0802],
+    "digits_cnn": [0.4438, 0.1296, 0.08783, 0.08036],
     "digits_mlp": [0.4311, 0.1635, 0.09714, 0.09151],
     "docs_rnn": [0.4668, 0.1696, 0.09439, 0.07901],
     "docs_transformer": [0.7525, 0.549, 0.5237, 0.5149],
