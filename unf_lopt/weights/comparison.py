@@ -180,7 +180,7 @@ class _Kept:
     def __init__(self, folder: pathlib.Path, zoo: Zoo, options: FitOptions):
         models = hashlib.sha256(zoo.spec.to_json().encode())
         for array in (*zoo.params.values(), zoo.labels):
-            models.update(np.ascontiguousarray(array))
+            models.update(array.tobytes())
         self._folder = folder
         self._said = {
             "zoo": models.hexdigest(),
@@ -191,7 +191,7 @@ class _Kept:
 
     def fit(self, name: str, zoo: Zoo, split: Split, options: FitOptions, seed: int) -> Fitted:
         """As :func:`fit`; read if it is there."""
-        rows = [checksum(np.ascontiguousarray(part, np.int64)) for part in split]
+        rows = [checksum(part.astype(np.int64).tobytes()) for part in split]
         said = json.dumps({"predictor": name, "rows": rows, "seed": seed, **self._said})
         path = self._folder / f"{name}_{seed}-{checksum(said.encode())[:16]}.json"
         try:
