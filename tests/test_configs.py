@@ -38,8 +38,9 @@ COUNTS = {
     "universal_controller_powers": 20,
     "universal_controller_wide": 20,
     "universal_generalizing": 23,
-    "universal_large": 7,
+    "universal_large": 11,
     "universal_large_start": 7,
+    "universal_large_wide": 7,
 }
 
 
