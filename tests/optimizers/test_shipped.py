@@ -73,8 +73,8 @@ def test_a_shipped_optimizer_behaves_as_it_did(name):
     message = f'where the theta or the step was changed on purpose: GOLDEN["{name}"] = {shown}'
     assert name in GOLDEN, message
     # While steps are large, compilers' roundings of theta's functional, which is in float32, grow:
-    # a loss can double, its mean over ten steps changes by up to an eighth.
-    for some, rtol in ((slice(2), 0.3), (slice(2, None), 0.1)):
+    # a loss can double, its mean over ten steps changes by an eighth, after twenty by a tenth.
+    for some, rtol in ((slice(2), 0.3), (slice(2, None), 0.2)):
         np.testing.assert_allclose(found[some], GOLDEN[name][some], rtol=rtol, err_msg=message)
 
 
