@@ -94,7 +94,7 @@ A learned optimizer of the package `unf_lopt`: a theta of
 ```python
 import unf_lopt
 
-transformation = unf_lopt.to_optax("{name}", loss_fn, params, batch, num_steps=1000)
+optimizer = unf_lopt.to_optax("{name}", loss_fn, params, batch, num_steps=1000)
 ```
 
 In place of the name there can be the path of `{MODEL}`. Nothing in it is executed.
