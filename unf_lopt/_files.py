@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what the code in files is."""
 
 from __future__ import annotations
 

@@ -57,8 +57,13 @@ def test_predictions_are_invariant_where_they_say_so(name):
         kind, zoo = PREDICTORS[name], random_zoo(1)
         weights = {path: jnp.asarray(x[0], jnp.float64) for path, x in zoo.params.items()}
         network = network_of(SPEC, kind, 4, 3)
-        params = network.init(jax.random.key(0), kind.seen(weights))
-        apply = jax.jit(lambda params, own: network.apply(params, kind.seen(own)))
+
+        def seen(own):
+            alone = jax.tree.map(lambda x: x[None], own)
+            return jax.tree.map(lambda x: x[0], kind.seen(alone) if kind.seen else alone)
+
+        params = network.init(jax.random.key(0), seen(weights))
+        apply = jax.jit(lambda params, own: network.apply(params, seen(own)))
         moved = SPEC.permute(weights, {"space_1": jnp.array([4, 2, 0, 1, 3])})
         difference = np.max(np.abs(apply(params, weights) - apply(params, moved)))
     assert (difference < 1e-12) == kind.invariant

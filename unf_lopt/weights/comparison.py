@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -152,7 +153,8 @@ def compare(
     found = {name: [] for name in names}
     kept = None if folder is None else _Kept(pathlib.Path(folder), zoo, options)
     for (number, split), name in itertools.product(enumerate(splits), names):
-        fitted = (kept.fit if kept else fit)(name, zoo, split, options, number)
+        make = functools.partial(fit, name, zoo, split, options, number)
+        fitted = make() if kept is None else kept.fit(name, split, number, make)
         report(name, number, fitted.score)
         found[name].append(fitted)
     scores = tuple(
@@ -189,17 +191,17 @@ class _Kept:
             "code": digest_of_code(("layers", "symmetry", "weights")),
         }
 
-    def fit(self, name: str, zoo: Zoo, split: Split, options: FitOptions, seed: int) -> Fitted:
-        """As :func:`fit`; read if it is there."""
+    def fit(self, name: str, split: Split, seed: int, make: Callable[[], Fitted]) -> Fitted:
+        """One that is there, or what is made and kept."""
         rows = [checksum(part.astype(np.int64).tobytes()) for part in split]
         said = json.dumps({"predictor": name, "rows": rows, "seed": seed, **self._said})
         path = self._folder / f"{name}_{seed}-{checksum(said.encode())[:16]}.json"
         try:
             found = read_json(path)
             return Fitted(**{**found, "outputs": np.asarray(found["outputs"])})
-        except (RunError, OSError, KeyError, TypeError):
+        except (RunError, KeyError, TypeError):
             pass  # not there, or not whole: it is made
-        fitted = fit(name, zoo, split, options, seed)
+        fitted = make()
         self._folder.mkdir(parents=True, exist_ok=True)
         plain = {**fitted._asdict(), "outputs": fitted.outputs.tolist()}
         write_whole(path, json.dumps(plain).encode())

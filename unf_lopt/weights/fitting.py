@@ -167,7 +167,8 @@ def _fit_estimator(
 def _fit_network(
     kind: Predictor, target: Target, zoo: Zoo, split: Split, options: FitOptions, seed: int
 ) -> list[tuple[float, Fitted]]:
-    seen = jax.device_get(jax.jit(jax.vmap(kind.seen))(standardized(zoo.params, split.train)))
+    weights = standardized(zoo.params, split.train)
+    seen = jax.device_get(kind.seen(weights)) if kind.seen else weights
     labels, scale = _scaled(target, zoo.labels, split.train)
     network = network_of(zoo.spec, kind, options.width, target.outputs)
     apply = jax.vmap(network.apply, (None, 0))

@@ -24,10 +24,6 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 RATES = (1e-3, 3e-3, 1e-2)
 
 
-def _weights(weights: Weights) -> Weights:
-    return weights
-
-
 @dataclasses.dataclass(frozen=True)
 class Predictor:
     """A way to predict from weights, tuned over three settings.
@@ -36,8 +32,8 @@ class Predictor:
       title: what a reader calls it.
       network: ``network(spec, width, outputs)`` gives a Haiku function from what it sees of a model
         to ``[outputs]``; None for one of scikit-learn's.
-      seen: what a network sees of a model's weights, by the spec's paths and standardized. It is
-        computed once for all models, unless they are `augmented`.
+      seen: what a network sees of all models' weights, by the spec's paths and standardized,
+        ``[models, ...]``, computed once; None for the weights, which alone can be `augmented`.
       estimator: ``estimator(setting, is_class)`` gives scikit-learn's estimator on features; None
         for a network.
       features: what such an estimator sees of all models' parameters, ``[models, features]``.
@@ -48,7 +44,7 @@ class Predictor:
 
     title: str
     network: Callable[[PermutationSpec, int, int], Callable[[Any], jax.Array]] | None = None
-    seen: Callable[[Weights], Any] = _weights
+    seen: Callable[[Weights], Any] | None = None
     estimator: Callable[[float, bool], Any] | None = None
     features: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None
     settings: Sequence[float] = RATES
@@ -70,11 +66,14 @@ def statistics(weights: Weights) -> Float[Array, " statistics"]:
     return jnp.concatenate(of_tensors)
 
 
+_statistics_of_all = jax.jit(jax.vmap(statistics))
+
+
 def features_of(
     params: dict[str, Float[np.ndarray, "models ..."]],
 ) -> Float[np.ndarray, "models features"]:
     """Statistics of every tensor, and the logarithms of their sizes."""
-    found = np.asarray(jax.jit(jax.vmap(statistics))(params), np.float64)
+    found = np.asarray(_statistics_of_all(params), np.float64)
     return np.concatenate([found, np.log(np.abs(found) + 1e-6)], axis=1)
 
 
@@ -173,7 +172,7 @@ PREDICTORS: dict[str, Predictor] = {
     "unf": Predictor("UNF", _unf("exchangeable")),
     "dwsnets": Predictor("DWSNets", _unf("free")),
     "deep_sets": Predictor("Deep Sets", _deep_sets),
-    "statnn": Predictor("STATNN", _statnn, statistics),
+    "statnn": Predictor("STATNN", _statnn, _statistics_of_all),
     "mlp": Predictor("MLP on flat weights", _flat, invariant=False),
     "mlp_augmented": Predictor(
         "MLP on flat weights, units permuted", _flat, augmented=True, invariant=False
